@@ -1,0 +1,154 @@
+//! What a caller may ask for, and why it can't be had.
+
+use std::path::PathBuf;
+
+use super::manifest::CaptureId;
+
+/// Where the window begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// After skipping exactly this many iterations.
+    Delay(u64),
+    /// At exactly this iteration; one in the past is an error (`start_iteration`).
+    At(u64),
+    /// At this iteration, or the next one if it is past (SGLang's `start_step`).
+    AtOrNext(u64),
+}
+
+/// What is switched on while the window is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profiler {
+    /// Iterations with their batch; needs no CUDA.
+    #[default]
+    Steps,
+    /// CUDA profiler API. Not in this version: a start is refused with the reason.
+    Cuda,
+}
+
+/// A start, checked for shape but not yet for what is attached. `None`: the server's default.
+#[derive(Debug, Clone, Default)]
+pub struct StartRequest {
+    /// Where the window begins.
+    pub begin: Option<Begin>,
+    /// How many iterations; 0 is until stop.
+    pub max_iterations: Option<u64>,
+    /// Put in front of exported file names; already checked (1–128 of `[A-Za-z0-9._-]`, first one alphanumeric).
+    pub profile_prefix: Option<String>,
+    /// What to switch on.
+    pub profiler: Option<Profiler>,
+    /// One job only, by name.
+    pub job: Option<String>,
+    /// These ranks only.
+    pub ranks: Option<Vec<u32>>,
+    /// Longest window.
+    pub max_duration_ms: Option<u64>,
+    /// Most records.
+    pub max_events: Option<u64>,
+    /// Most bytes in fragments.
+    pub max_bytes: Option<u64>,
+    /// Words for the caller that came up while the body was read (`output_dir` is ignored, say).
+    pub warnings: Vec<String>,
+}
+
+/// Why a capture did not start.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StartError {
+    /// One is running.
+    #[error("capture {0} is running: stop it, or wait until it has drained")]
+    Running(CaptureId),
+    /// Nothing to capture.
+    #[error("no engine is attached: looked for segments in {looked_in}{hint}")]
+    NoEngine {
+        /// The segment folder.
+        looked_in: PathBuf,
+        /// What was found instead and how to mend it; empty, or beginning with `; `.
+        hint: String,
+    },
+    /// `start_iteration` lies in the past.
+    #[error("start_iteration {requested} is past: group {group} of job {job} can start at {next} at the earliest")]
+    Past {
+        /// What was asked.
+        requested: u64,
+        /// Which group said no.
+        group: String,
+        /// And its job.
+        job: String,
+        /// The earliest that works.
+        next: u64,
+    },
+    /// No such job.
+    #[error("no job {asked:?} is attached; attached: {attached:?}")]
+    UnknownJob {
+        /// What was asked.
+        asked: String,
+        /// What there is.
+        attached: Vec<String>,
+    },
+    /// None of these ranks.
+    #[error("none of the ranks {asked:?} is attached; attached: {attached:?}")]
+    UnknownRanks {
+        /// What was asked.
+        asked: Vec<u32>,
+        /// What there is.
+        attached: Vec<u32>,
+    },
+    /// A cap above the server's own limit.
+    #[error("{field} {asked} is above this server's limit of {limit}")]
+    AboveLimit {
+        /// Which.
+        field: &'static str,
+        /// What was asked.
+        asked: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// The profiler can't work on any rank.
+    #[error("profiler {profiler:?} can't work: {}", reasons.join("; "))]
+    Unavailable {
+        /// Which.
+        profiler: Profiler,
+        /// Why, rank by rank.
+        reasons: Vec<String>,
+    },
+    /// The ranks ran past every opening that was offered.
+    #[error("the ranks could not agree on a first iteration after {0} tries: the engine steps too fast for this host")]
+    NotAgreed(u32),
+    /// The capture's folder could not be made.
+    #[error("the capture's folder could not be made: {0}")]
+    Store(String),
+    /// The sidecar is going down.
+    #[error("the sidecar is shutting down")]
+    ShuttingDown,
+}
+
+/// Why something else about captures failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CaptureError {
+    /// No such capture.
+    #[error("no capture {0}")]
+    Unknown(String),
+    /// It is still running.
+    #[error("capture {0} is {1}: stop it first")]
+    Busy(CaptureId, &'static str),
+    /// It has no such rank.
+    #[error("capture {id} has no rank {rank}; it has {ranks:?}")]
+    UnknownRank {
+        /// Which capture.
+        id: CaptureId,
+        /// What was asked.
+        rank: u32,
+        /// What there is.
+        ranks: Vec<u32>,
+    },
+    /// Its files can't be read.
+    #[error("capture {id}: {reason}")]
+    Files {
+        /// Which capture.
+        id: CaptureId,
+        /// What the file system said.
+        reason: String,
+    },
+    /// The sidecar is going down.
+    #[error("the sidecar is shutting down")]
+    ShuttingDown,
+}

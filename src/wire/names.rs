@@ -1,0 +1,49 @@
+//! Interned strings of a segment: append-only, so that a reader never sees one change.
+//!
+//! An entry is a 2-byte length and the bytes, padded to 8. Its id is its offset from [`NAMES_OFFSET`] plus 8, so that 0
+//! is no name. `Status::names_len` is stored with release order after the bytes are there.
+
+use std::sync::atomic::Ordering;
+
+use super::layout::{NAMES_BYTES, NAMES_OFFSET};
+use super::segment::Segment;
+
+/// Longest name; longer ones are cut at a character.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// Appends a name and returns its id; 0 when the table is full. Only the agent, under its own lock.
+pub fn append(segment: &Segment, name: &str) -> u64 {
+    let mut end = name.len().min(MAX_NAME_BYTES);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    let bytes = &name.as_bytes()[..end];
+    let at = segment.status().names_len.load(Ordering::Relaxed);
+    let size = (2 + bytes.len() as u64).next_multiple_of(8);
+    if at + size > NAMES_BYTES {
+        return 0;
+    }
+    let mut entry = [0u8; MAX_NAME_BYTES + 2];
+    entry[..2].copy_from_slice(&(bytes.len() as u16).to_ne_bytes());
+    entry[2..2 + bytes.len()].copy_from_slice(bytes);
+    segment.write_bytes(NAMES_OFFSET + at, &entry[..2 + bytes.len()]);
+    // SYNC names: pairs with the acquire load in `get`.
+    segment.status().names_len.store(at + size, Ordering::Release);
+    at + 8
+}
+
+/// The name with this id; `None` when there is none (ids come from records, so they may be anything).
+pub fn get(segment: &Segment, id: u64) -> Option<String> {
+    // SYNC names: pairs with the release store in `append`.
+    let len = segment.status().names_len.load(Ordering::Acquire).min(NAMES_BYTES);
+    let at = id.checked_sub(8).filter(|at| at % 8 == 0 && at + 2 <= len)?;
+    let mut length = [0u8; 2];
+    segment.read_bytes(NAMES_OFFSET + at, &mut length);
+    let length = u64::from(u16::from_ne_bytes(length));
+    if length > MAX_NAME_BYTES as u64 || at + 2 + length > len {
+        return None;
+    }
+    let mut bytes = vec![0u8; length as usize];
+    segment.read_bytes(NAMES_OFFSET + at + 2, &mut bytes);
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
