@@ -18,6 +18,8 @@
 //! | [`telemetry`] | our own logs and metrics |
 //! | [`service`] | axum: routes, errors, OpenAPI |
 //! | [`client`], [`cli`] | the command `stepscope` |
+#[cfg(feature = "agent")]
+pub mod agent;
 #[cfg(feature = "service")]
 pub mod capture;
 pub mod wire;
