@@ -22,4 +22,6 @@
 pub mod agent;
 #[cfg(feature = "service")]
 pub mod capture;
+#[cfg(feature = "service")]
+pub mod collector;
 pub mod wire;

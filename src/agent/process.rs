@@ -189,7 +189,9 @@ pub(super) fn join_anew() -> bool {
     // SAFETY: null, or the parent's leaked box, of which this process has a copy.
     let Some(parent) = (unsafe { PARENT.load(Ordering::Relaxed).as_ref() }) else { return false };
     let mut identity = parent.identity.clone();
+    // A group of its own: its iterations are counted from 1, and nobody waits for it to reach its parent's numbers.
     identity.forked_from = parent.segment.header().pid;
+    identity.group = format!("{}.fork{}", identity.group, std::process::id());
     matches!(join(identity), Ok(true))
 }
 
