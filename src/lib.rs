@@ -20,4 +20,6 @@
 //! | [`client`], [`cli`] | the command `stepscope` |
 #[cfg(feature = "service")]
 pub mod capture;
+#[cfg(feature = "service")]
+pub mod trace;
 pub mod wire;
