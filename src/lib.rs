@@ -24,4 +24,6 @@ pub mod agent;
 pub mod capture;
 #[cfg(feature = "service")]
 pub mod collector;
+#[cfg(feature = "service")]
+pub mod trace;
 pub mod wire;

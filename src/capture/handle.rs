@@ -227,7 +227,8 @@ impl Captures {
             return Err(CaptureError::Busy(manifest.capture_id.clone(), manifest.state.as_str()));
         }
         let files = self.shared.store.fragment_files(&manifest.capture_id);
-        let files = files.map_err(|e| CaptureError::Files { id: manifest.capture_id.clone(), reason: e.to_string() })?;
+        let files =
+            files.map_err(|e| CaptureError::Files { id: manifest.capture_id.clone(), reason: e.to_string() })?;
         Ok((manifest, files))
     }
 

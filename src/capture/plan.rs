@@ -39,7 +39,10 @@ pub(super) fn make(
     if profiler == Profiler::Cuda {
         let reasons = chosen.iter().map(|s| {
             let i = s.identity();
-            format!("rank {} of group {} of job {}: this version of the agent records iterations only", i.rank, i.group, i.job)
+            format!(
+                "rank {} of group {} of job {}: this version of the agent records iterations only",
+                i.rank, i.group, i.job
+            )
         });
         return Err(StartError::Unavailable { profiler, reasons: reasons.collect() });
     }
@@ -64,11 +67,8 @@ fn cap(field: &'static str, asked: Option<u64>, limit: u64) -> Result<u64, Start
 }
 
 fn choose<'a>(request: &StartRequest, collector: &'a Collector) -> Result<Vec<&'a Source>, StartError> {
-    let ranks: Vec<&Source> = collector
-        .sources()
-        .iter()
-        .filter(|s| s.identity().is_rank && s.is_alive() && s.problem().is_none())
-        .collect();
+    let ranks: Vec<&Source> =
+        collector.sources().iter().filter(|s| s.identity().is_rank && s.is_alive() && s.problem().is_none()).collect();
     if ranks.is_empty() {
         return Err(StartError::NoEngine { looked_in: collector.folder().to_owned(), hint: hint(collector) });
     }
@@ -103,5 +103,6 @@ fn hint(collector: &Collector) -> String {
     if !refused.is_empty() {
         return format!("; refused: {}", refused.join("; "));
     }
-    "; start the engine with the stepscope package installed and the same STEPSCOPE_DIR, and see `stepscope doctor`".into()
+    "; start the engine with the stepscope package installed and the same STEPSCOPE_DIR, and see `stepscope doctor`"
+        .into()
 }

@@ -71,8 +71,7 @@ pub(super) fn resume(store: &Store, manifest: &Manifest, lease: Duration) -> Run
 
 fn group(report: &GroupReport) -> Group {
     let present = report.ranks.iter().copied().collect();
-    let opening =
-        Opening { first_iteration: report.first_iteration, accepted_iteration: report.accepted_iteration };
+    let opening = Opening { first_iteration: report.first_iteration, accepted_iteration: report.accepted_iteration };
     let key = (report.job.clone(), report.group.clone());
     Group::new(key, opening, report.last_iteration, report.withdrawn, report.world_size, &present, 0)
 }
@@ -85,8 +84,7 @@ fn recorded(path: &std::path::Path) -> (u64, (u64, u64, u64)) {
         for event in block.events() {
             records += 1;
             if let Some(Event::Iteration(i)) = event {
-                iterations =
-                    (iterations.0 + 1, iterations.1.min(i.iteration), iterations.2.max(i.iteration));
+                iterations = (iterations.0 + 1, iterations.1.min(i.iteration), iterations.2.max(i.iteration));
             }
         }
     }

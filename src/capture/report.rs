@@ -5,7 +5,7 @@ use super::session::{Group, Phase, Rank, Session};
 use crate::wire::gate::Cause;
 
 /// Brings the manifest up to what the session knows now.
-pub fn update(manifest: &mut Manifest, session: &Session) {
+pub(super) fn update(manifest: &mut Manifest, session: &Session) {
     manifest.groups = session.groups.iter().enumerate().map(|(i, g)| group(session, i, g)).collect();
     manifest.ranks = session.ranks.iter().map(|r| rank(r, &session.groups[r.group])).collect();
     manifest.records = manifest.ranks.iter().map(|r| r.records).sum();
@@ -15,7 +15,7 @@ pub fn update(manifest: &mut Manifest, session: &Session) {
 }
 
 /// When it is over: whether all is there, and what is not.
-pub fn judge(manifest: &mut Manifest, session: &Session) {
+pub(super) fn judge(manifest: &mut Manifest, session: &Session) {
     let mut missing = Vec::new();
     for group in &manifest.groups {
         if !group.missing_ranks.is_empty() {
@@ -38,8 +38,7 @@ pub fn judge(manifest: &mut Manifest, session: &Session) {
 }
 
 fn group(session: &Session, index: usize, group: &Group) -> GroupReport {
-    let mut ranks: Vec<u32> =
-        session.ranks.iter().filter(|r| r.group == index).map(|r| r.identity.rank).collect();
+    let mut ranks: Vec<u32> = session.ranks.iter().filter(|r| r.group == index).map(|r| r.identity.rank).collect();
     ranks.sort_unstable();
     GroupReport {
         job: group.key.0.clone(),
@@ -168,7 +167,10 @@ fn uneven(manifest: &Manifest) -> Option<String> {
             .collect();
         spans.dedup();
         if spans.len() > 1 {
-            return Some(format!("the ranks of group {} of job {} did not cover the same iterations", group.group, group.job));
+            return Some(format!(
+                "the ranks of group {} of job {} did not cover the same iterations",
+                group.group, group.job
+            ));
         }
     }
     None

@@ -133,12 +133,8 @@ impl Running {
     /// One turn: look, order, fetch. Returns whether the capture is over.
     pub(super) fn turn(&mut self, collector: &mut Collector, store: &Store) -> bool {
         let now_ns = monotonic_ns();
-        let seen: Vec<Option<Observation>> = self
-            .session
-            .ranks
-            .iter()
-            .map(|r| collector.get_mut(r.source).map(|s| s.observe()))
-            .collect();
+        let seen: Vec<Option<Observation>> =
+            self.session.ranks.iter().map(|r| collector.get_mut(r.source).map(|s| s.observe())).collect();
         let rates = self.rates(collector);
         for order in self.session.observe(now_ns, &seen, &rates) {
             self.carry_out(collector, order);
