@@ -24,6 +24,8 @@ pub mod agent;
 pub mod capture;
 #[cfg(feature = "service")]
 pub mod collector;
+#[cfg(feature = "agent")]
+pub mod simulator;
 #[cfg(feature = "service")]
 pub mod trace;
 pub mod wire;

@@ -49,10 +49,7 @@ pub enum OpenError {
 pub fn open(options: Options) -> Result<Captures, OpenError> {
     let data = |source| OpenError::Data { folder: options.data.clone(), source };
     let store = Store::open(&options.data).map_err(data)?;
-    let (manifests, unreadable) = store.load().map_err(data)?;
-    for (folder, reason) in unreadable {
-        tracing::warn!(folder = %folder.display(), reason, "a capture's manifest can't be read: left alone");
-    }
+    let manifests = store.load().map_err(data)?;
     let shared = Arc::new(Shared {
         store,
         snapshot: Default::default(),

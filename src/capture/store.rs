@@ -111,23 +111,23 @@ impl Store {
         fs::rename(part, folder.join("manifest.json"))
     }
 
-    /// All manifests, oldest first, and the folders whose manifest can't be read, with the reason.
+    /// All manifests, oldest first; a folder whose manifest can't be read is left alone, and said so.
     ///
     /// # Errors
     /// What the file system said of the folder itself.
-    pub fn load(&self) -> io::Result<(Vec<Manifest>, Vec<(PathBuf, String)>)> {
-        let (mut manifests, mut unreadable) = (Vec::new(), Vec::new());
+    pub fn load(&self) -> io::Result<Vec<Manifest>> {
+        let mut manifests = Vec::new();
         for entry in fs::read_dir(&self.root)? {
             let folder = entry?.path();
             let read = fs::read(folder.join("manifest.json")).map_err(|e| e.to_string());
             match read.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).map_err(|e| e.to_string())) {
                 Ok(manifest) if folder.ends_with(&manifest.capture_id.0) => manifests.push(manifest),
-                Ok(_) => unreadable.push((folder, "its manifest names another capture".into())),
-                Err(reason) => unreadable.push((folder, reason)),
+                Ok(_) => unreadable(&folder, "its manifest names another capture"),
+                Err(reason) => unreadable(&folder, &reason),
             }
         }
         manifests.sort_by(|a, b| a.capture_id.cmp(&b.capture_id));
-        Ok((manifests, unreadable))
+        Ok(manifests)
     }
 
     /// Removes a capture.
@@ -154,6 +154,10 @@ impl Store {
         files.sort();
         Ok(files)
     }
+}
+
+fn unreadable(folder: &Path, reason: &str) {
+    tracing::warn!(folder = %folder.display(), reason, "a capture's manifest can't be read: left alone");
 }
 
 fn folder_bytes(folder: &Path) -> u64 {
