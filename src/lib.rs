@@ -17,7 +17,14 @@
 //! | [`trace`] | fragments, Chrome JSON |
 //! | [`telemetry`] | our own logs and metrics |
 //! | [`service`] | axum: routes, errors, OpenAPI |
+//! | [`config`] | settings, and the table of environment variables |
 //! | [`client`], [`cli`] | the command `stepscope` |
 #[cfg(feature = "service")]
 pub mod capture;
+#[cfg(feature = "service")]
+pub mod config;
+#[cfg(feature = "service")]
+pub mod service;
+#[cfg(feature = "service")]
+pub mod telemetry;
 pub mod wire;
