@@ -12,10 +12,8 @@ use tracing::Instrument;
 
 use super::auth;
 use super::error::ApiError;
+use super::router::ROUTES;
 use super::state::AppState;
-
-/// Open to everybody, always.
-const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The outermost middleware.
 pub async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
@@ -40,7 +38,7 @@ fn admit(
     if auth::is_foreign(request.headers(), state.token.is_some()) {
         return Err(ApiError::ForeignOrigin);
     }
-    if OPEN.contains(&route) {
+    if ROUTES.iter().any(|known| known.open && known.path == route) {
         return Ok(None);
     }
     if let Some(token) = &state.token

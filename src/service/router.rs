@@ -13,6 +13,7 @@ use super::routes::{captures, health, metrics, openapi, profile, status};
 use super::state::AppState;
 
 /// One path.
+#[derive(Debug)]
 pub struct Route {
     /// As axum writes it; `{id}` is a parameter.
     pub path: &'static str,
@@ -24,6 +25,8 @@ pub struct Route {
     pub answer: Answer,
     /// Status codes of errors beside 401, 403 and 503.
     pub errors: &'static [u16],
+    /// Whether it is open to callers without a token.
+    pub open: bool,
     /// Whether it takes a body.
     pub takes_body: bool,
     /// Who answers.
@@ -41,15 +44,32 @@ pub enum Answer {
 
 const BOTH: MethodFilter = MethodFilter::GET.or(MethodFilter::POST);
 
+/// Every field of the body is taken from the query too; the body wins.
+const START_QUERY: &[(&str, &str)] = &[
+    ("delay_iterations", "iterations to skip"),
+    ("max_iterations", "iterations to capture; 0 is until stop"),
+    ("start_iteration", "the first iteration"),
+    ("start_step", "the first iteration, or the next one if it is past"),
+    ("profile_prefix", "put in front of file names"),
+    ("profiler", "steps or cuda"),
+    ("activities", "SGLang's names, with commas"),
+    ("job", "one job only"),
+    ("ranks", "these ranks only, with commas"),
+    ("max_duration_ms", "longest window, milliseconds"),
+    ("max_events", "most records"),
+    ("max_bytes", "most bytes"),
+];
+
 const START: Route = Route {
     path: "/start_profile",
     operations: &[
         ("post", "Start a capture; answers at once, while the window opens by itself"),
         ("get", "The same, for clients that can only get"),
     ],
-    query: &[("…", "every field of StartBody is taken from the query too; the body wins")],
+    query: START_QUERY,
     answer: Answer::Json("Started"),
     errors: &[400, 404, 408, 409, 413, 422, 429, 507],
+    open: false,
     takes_body: true,
     handlers: || on(BOTH, profile::start).head(not_allowed),
 };
@@ -66,6 +86,7 @@ const STOP: Route = Route {
     ],
     answer: Answer::Json("Stopped"),
     errors: &[400, 404, 409],
+    open: false,
     takes_body: false,
     handlers: || on(BOTH, profile::stop).head(not_allowed),
 };
@@ -76,7 +97,7 @@ const fn get(
     answer: Answer,
     handlers: fn() -> MethodRouter<AppState>,
 ) -> Route {
-    Route { path, operations: about, query: &[], answer, errors: &[], takes_body: false, handlers }
+    Route { path, operations: about, query: &[], answer, errors: &[], open: false, takes_body: false, handlers }
 }
 
 /// All routes.
@@ -135,15 +156,18 @@ pub const ROUTES: &[Route] = &[
             || axum::routing::get(captures::iterations).head(not_allowed),
         )
     },
-    get("/healthz", &[("get", "Whether the service lives; open to all")], Answer::Json("Health"), || {
-        axum::routing::get(health::healthz)
-    }),
-    get(
-        "/readyz",
-        &[("get", "Whether it takes starts; open to all, 503 while it shuts down")],
-        Answer::Json("Health"),
-        || axum::routing::get(health::readyz),
-    ),
+    Route {
+        open: true,
+        ..get("/healthz", &[("get", "Whether the service lives; open to all")], Answer::Json("Health"), || {
+            axum::routing::get(health::healthz)
+        })
+    },
+    Route {
+        open: true,
+        ..get("/readyz", &[("get", "Whether it takes starts; open to all")], Answer::Json("Health"), || {
+            axum::routing::get(health::readyz)
+        })
+    },
     get("/metrics", &[("get", "Metrics for Prometheus")], Answer::Media(&["application/openmetrics-text"]), || {
         axum::routing::get(metrics::metrics)
     }),
