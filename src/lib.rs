@@ -18,6 +18,13 @@
 //! | [`telemetry`] | our own logs and metrics |
 //! | [`service`] | axum: routes, errors, OpenAPI |
 //! | [`client`], [`cli`] | the command `stepscope` |
+//! | [`doctor`] | what keeps an engine from being seen on this machine |
 #[cfg(feature = "service")]
 pub mod capture;
+#[cfg(feature = "service")]
+pub mod cli;
+#[cfg(feature = "service")]
+pub mod client;
+#[cfg(feature = "service")]
+pub mod doctor;
 pub mod wire;
