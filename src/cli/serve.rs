@@ -20,6 +20,5 @@ pub struct ServeArguments {
 }
 
 pub(super) fn run(_arguments: ServeArguments) -> anyhow::Result<Exit> {
-    super::children::exit_with_parent();
     anyhow::bail!("not wired yet")
 }
