@@ -30,6 +30,13 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
+/// A copy of a living segment's file. Made by another process: closing the file in this one would drop its lock.
+fn copy(segment: &Segment, name: &str) -> std::path::PathBuf {
+    let path = segment.path().with_file_name(name);
+    assert!(std::process::Command::new("cp").arg(segment.path()).arg(&path).status().unwrap().success());
+    path
+}
+
 fn segment(folder: &Path) -> Segment {
     let identity = Identity {
         job: "job-a".into(),
@@ -74,11 +81,7 @@ fn looking_at_a_segment_leaves_it_as_it_was() {
 fn what_is_no_segment_is_bad_and_says_why() {
     let folder = folder();
     let good = segment(folder.path());
-    let copy = |name: &str| {
-        let path = folder.path().join(name);
-        std::fs::copy(good.path(), &path).unwrap();
-        std::fs::OpenOptions::new().write(true).open(path).unwrap()
-    };
+    let copy = |name: &str| std::fs::OpenOptions::new().write(true).open(copy(&good, name)).unwrap();
     copy("1-version.seg").write_all_at(&99u32.to_ne_bytes(), 8).unwrap();
     copy("2-magic.seg").write_all_at(b"nonsense", 0).unwrap();
     copy("3-short.seg").set_len(70_000).unwrap();
@@ -104,7 +107,7 @@ fn a_dead_process_is_told_from_a_living_one() {
     let folder = folder();
     let alive = segment(folder.path());
     // A copy has the bytes but nobody's lock.
-    std::fs::copy(alive.path(), folder.path().join("0-dead.seg")).unwrap();
+    copy(&alive, "0-dead.seg");
     let found = findings(folder.path(), "segment");
     assert!(
         found[0].1.starts_with("0-dead.seg") && found[0].1.contains("its process is gone (it was killed)"),

@@ -86,7 +86,8 @@ fn a_download_that_breaks_off_leaves_the_old_file_and_no_part() {
         if !line.contains("/trace?") {
             return json(200, manifest.clone());
         }
-        let pieces = [Ok(TRACE), Err(std::io::Error::other("the disk is gone"))];
+        // More than any buffer on the way holds, so that some of it arrives before the end.
+        let pieces = (0..64).map(|_| Ok("x".repeat(1 << 16))).chain([Err(std::io::Error::other("the disk is gone"))]);
         Response::new(Body::from_stream(futures_util::stream::iter(pieces)))
     });
     let folder = tempfile::tempdir().unwrap();
