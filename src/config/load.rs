@@ -1,0 +1,228 @@
+//! Defaults, file, environment and flags become one [`Settings`].
+//!
+//! Every layer is checked by itself, so that a mistake is reported with the place where it was made. Called by `cli`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+use toml::{Table, Value};
+
+use super::arguments::ServeArguments;
+use super::settings::Settings;
+use super::variables::{self, Kind, Reader};
+
+/// Why there are no settings to run with.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The settings file can't be read.
+    #[error("settings file {}: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The settings file is no TOML, or a value in it has the wrong type.
+    #[error("settings file {}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// Keys that nobody knows.
+    #[error("settings file {}: unknown key {}: see `stepscope serve --help` for what there is", path.display(), keys.join(", "))]
+    UnknownKeys {
+        /// Which.
+        path: PathBuf,
+        /// What they are called.
+        keys: Vec<String>,
+    },
+    /// A variable that nobody knows.
+    #[error("environment variable {0} is none of Stepscope's: unset it, or mend its name")]
+    UnknownVariable(String),
+    /// A variable with a value that can't be.
+    #[error("environment variable {name}: {reason}")]
+    Variable {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A flag with a value that can't be.
+    #[error("flags: {0}")]
+    Flags(Box<toml::de::Error>),
+    /// A value that is out of bounds, wherever it came from.
+    #[error("{key}: {reason}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Reachable from outside, and nobody is asked who they are.
+    #[error(
+        "listening on {0} would let everybody on the network start captures: set STEPSCOPE_TOKEN or --token-file, or listen on 127.0.0.1"
+    )]
+    OpenToAll(std::net::SocketAddr),
+    /// The token file can't be read, or holds none.
+    #[error("token file {}: {reason}", path.display())]
+    Token {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Settings from all layers, checked.
+///
+/// `environment` is all of it (`std::env::vars_os()`); what does not begin with `STEPSCOPE_` is left alone, save for
+/// `HOME` and `XDG_DATA_HOME`, which the default of `data` hangs on.
+pub fn load(
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    flags: &ServeArguments,
+) -> Result<Settings, SettingsError> {
+    let environment: Vec<(String, OsString)> =
+        environment.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
+    let value_of = |wanted: &str| environment.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
+    let path_of = |wanted: &str| value_of(wanted).map(Path::new);
+
+    let defaults = Settings::defaults(path_of("XDG_DATA_HOME"), path_of("HOME"));
+    let mut table = to_table(&defaults);
+
+    if let Some(path) = flags.config.as_deref().or_else(|| path_of("STEPSCOPE_CONFIG")) {
+        overlay(&mut table, from_file(path)?);
+    }
+    for (name, value) in environment.iter().filter(|(name, _)| name.starts_with("STEPSCOPE_")) {
+        from_variable(&mut table, name, value)?;
+    }
+    overlay(&mut table, to_table(flags));
+    let settings: Settings = table.try_into().map_err(|error| SettingsError::Flags(Box::new(error)))?;
+    settings.checked()
+}
+
+/// What serialises as a map of plain values; `None` is left out.
+fn to_table(value: &impl serde::Serialize) -> Table {
+    Table::try_from(value).expect("settings and flags are maps of plain values, which TOML can hold")
+}
+
+fn overlay(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
+}
+
+fn from_file(path: &Path) -> Result<Table, SettingsError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| SettingsError::Unreadable { path: path.to_path_buf(), source })?;
+    let wrong = |source| SettingsError::File { path: path.to_path_buf(), source: Box::new(source) };
+    let mut keys = Vec::new();
+    let document = toml::Deserializer::parse(&text).map_err(wrong)?;
+    let _checked: Settings =
+        serde_ignored::deserialize(document, |key| keys.push(format!("`{key}`"))).map_err(wrong)?;
+    if !keys.is_empty() {
+        return Err(SettingsError::UnknownKeys { path: path.to_path_buf(), keys });
+    }
+    toml::from_str(&text).map_err(wrong)
+}
+
+fn from_variable(table: &mut Table, name: &str, value: &OsString) -> Result<(), SettingsError> {
+    let Some(variable) = variables::find(name) else {
+        return if variables::is_service_link(name) {
+            Ok(())
+        } else {
+            Err(SettingsError::UnknownVariable(name.to_owned()))
+        };
+    };
+    if variable.key.is_empty() || variable.reader == Reader::Agent {
+        return Ok(());
+    }
+    let wrong = |reason: String| SettingsError::Variable { name: name.to_owned(), reason };
+    let text = value.to_str().ok_or_else(|| wrong("not valid UTF-8".into()))?.trim();
+    if text.is_empty() {
+        return Ok(()); // set to nothing is how many launchers unset a variable
+    }
+    let value = parse(variable.kind, text).map_err(wrong)?;
+    let mut layer = Table::new();
+    match variable.key.split_once('.') {
+        Some((outer, inner)) => {
+            layer.insert(outer.to_owned(), Value::Table(Table::from_iter([(inner.to_owned(), value)])));
+        }
+        None => {
+            layer.insert(variable.key.to_owned(), value);
+        }
+    }
+    overlay(table, layer);
+    match table.clone().try_into::<Settings>() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(wrong(error.message().to_owned())),
+    }
+}
+
+fn parse(kind: Kind, text: &str) -> Result<Value, String> {
+    match kind {
+        Kind::Text => Ok(Value::String(text.to_owned())),
+        Kind::Integer => text.parse().map(Value::Integer).map_err(|_| format!("{text:?} is not a whole number")),
+        Kind::Number => text.parse().map(Value::Float).map_err(|_| format!("{text:?} is not a number")),
+        Kind::Switch => match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(Value::Boolean(true)),
+            "false" | "0" | "no" | "off" => Ok(Value::Boolean(false)),
+            _ => Err(format!("{text:?} is neither true nor false")),
+        },
+    }
+}
+
+impl Settings {
+    /// These settings, if they can be run with.
+    pub fn checked(self) -> Result<Self, SettingsError> {
+        let wrong = |key, reason: &str| Err(SettingsError::Value { key, reason: reason.to_owned() });
+        if self.token.is_some() && self.token_file.is_some() {
+            return wrong("token_file", "there is a token already: give one of `token` and `token_file`");
+        }
+        if self.token.as_ref().is_some_and(|token| !is_token(token.expose_secret())) {
+            return wrong("token", "has to be visible ASCII without spaces");
+        }
+        if !self.listen.ip().is_loopback() && self.token.is_none() && self.token_file.is_none() {
+            return Err(SettingsError::OpenToAll(self.listen));
+        }
+        for (key, value) in [
+            ("max_duration_ms", self.max_duration_ms),
+            ("max_wait_ms", self.max_wait_ms),
+            ("max_bytes", self.max_bytes),
+        ] {
+            if value == 0 {
+                return wrong(key, "has to be at least 1");
+            }
+        }
+        if !(1_000..=3_600_000).contains(&self.lease_ms) {
+            return wrong("lease_ms", "has to lie between 1000 and 3600000: the sidecar renews it each second");
+        }
+        if !(0.0..=1e9).contains(&self.start_rate_per_second) {
+            return wrong("start_rate_per_second", "has to lie between 0 and 1000000000");
+        }
+        Ok(self)
+    }
+
+    /// The token callers have to bring, from the settings or the file; `None` when nobody is asked.
+    pub fn bearer_token(&self) -> Result<Option<SecretString>, SettingsError> {
+        let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
+        let wrong = |reason: String| SettingsError::Token { path: path.clone(), reason };
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        match text.trim() {
+            "" => Err(wrong("is empty: write the token into it".into())),
+            token if !is_token(token) => Err(wrong("holds no token: it has to be visible ASCII without spaces".into())),
+            token => Ok(Some(token.into())),
+        }
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}

@@ -1,0 +1,153 @@
+//! What can be set, with its default and its unit.
+//!
+//! Names of fields are the keys of the settings file. Called by whoever configures something.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// What is switched on when a start does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum DefaultProfiler {
+    /// Iterations with their batch.
+    #[default]
+    Steps,
+    /// The CUDA profiler API.
+    Cuda,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What is logged, and how; always to stderr.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogSettings {
+    /// A level, or `tracing-subscriber` directives such as `info,stepscope::capture=debug`.
+    pub level: String,
+    /// Text or JSON.
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// How long captures are kept. 0 means without bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retention {
+    /// Oldest capture kept, hours.
+    pub max_age_hours: u64,
+    /// Most captures kept.
+    pub max_captures: u64,
+    /// Most bytes of all captures together.
+    pub max_bytes: u64,
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Where HTTP is served. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where captures are kept.
+    pub data: PathBuf,
+    /// Where the engines' segments are.
+    pub dir: PathBuf,
+    /// Also take segments of the folder's group, not the user's own alone.
+    pub trust_group: bool,
+    /// The bearer token that callers have to bring. Never shown again.
+    #[serde(skip_serializing)]
+    pub token: Option<SecretString>,
+    /// The file the token is read from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// Whether captures can be started at all; off, `/start_profile` and `/stop_profile` are 404.
+    pub profiling: bool,
+    /// Iterations skipped when a start does not say.
+    pub default_delay_iterations: u64,
+    /// Iterations wanted when a start does not say; 0 is until stop.
+    pub default_max_iterations: u64,
+    /// What is switched on when a start does not say.
+    pub default_profiler: DefaultProfiler,
+    /// Longest window, milliseconds.
+    pub max_duration_ms: u64,
+    /// Longest wait from a start to the opening of its window, milliseconds.
+    pub max_wait_ms: u64,
+    /// Most records of one capture; 0 is without bound.
+    pub max_events: u64,
+    /// Most bytes of one capture.
+    pub max_bytes: u64,
+    /// How long an agent keeps a window open without a sign of life from the sidecar, milliseconds.
+    pub lease_ms: u64,
+    /// How long captures are kept.
+    pub retention: Retention,
+    /// Starts accepted per second, twice as many at once; 0 is without bound.
+    pub start_rate_per_second: f64,
+    /// How long a shutdown waits for a running capture and its export, milliseconds.
+    pub shutdown_patience_ms: u64,
+    /// Where the service writes a Chrome trace of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_trace: Option<PathBuf>,
+    /// What is logged.
+    pub log: LogSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::defaults(None, None)
+    }
+}
+
+impl Settings {
+    /// The defaults, given the values of `XDG_DATA_HOME` and `HOME`.
+    pub fn defaults(xdg_data_home: Option<&Path>, home: Option<&Path>) -> Self {
+        let absolute = |path: Option<&Path>| path.filter(|path| path.is_absolute()).map(Path::to_path_buf);
+        let data = absolute(xdg_data_home)
+            .or_else(|| absolute(home).map(|home| home.join(".local/share")))
+            .unwrap_or_else(|| "/var/lib".into())
+            .join("stepscope");
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 8001).into(),
+            data,
+            dir: format!("/dev/shm/stepscope-{}", user_id()).into(),
+            trust_group: false,
+            token: None,
+            token_file: None,
+            profiling: true,
+            default_delay_iterations: 0,
+            default_max_iterations: 0,
+            default_profiler: DefaultProfiler::Steps,
+            max_duration_ms: 3_600_000,
+            max_wait_ms: 3_600_000,
+            max_events: 0,
+            max_bytes: 2 << 30,
+            lease_ms: 10_000,
+            retention: Retention::default(),
+            start_rate_per_second: 10.0,
+            shutdown_patience_ms: 8_000,
+            self_trace: None,
+            log: LogSettings::default(),
+        }
+    }
+}
+
+/// The effective user, as the kernel names this process's owner.
+fn user_id() -> u32 {
+    std::fs::metadata("/proc/self").map(|meta| meta.uid()).unwrap_or(0)
+}

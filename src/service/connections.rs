@@ -1,0 +1,86 @@
+//! Accepting connections, with bounds on what a slow or greedy client can hold.
+//!
+//! At most [`Bounds::connections`] at once; more wait in the kernel's queue. A client that does not finish the head of
+//! its request, or keeps a connection without using it, is cut off after [`Bounds::head`]. On stop nothing more is
+//! accepted, requests under way are finished within the patience given, and what is left is closed.
+//!
+//! Called by [`super::serve`].
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// What one client, and all of them, can hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Open connections.
+    pub connections: usize,
+    /// How long the head of a request may take, and how long a connection may be idle.
+    pub head: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { connections: 1024, head: Duration::from_secs(15) }
+    }
+}
+
+/// Answers until `stop`; then gives requests under way until `drained` is over.
+pub async fn answer(
+    listener: TcpListener,
+    router: Router,
+    bounds: Bounds,
+    stop: impl Future<Output = ()>,
+    drained: impl Future<Output = ()>,
+) {
+    let open = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(bounds.connections));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(bounds.head);
+
+    tokio::pin!(stop);
+    loop {
+        let accepted = async {
+            let Ok(room) = room.clone().acquire_owned().await else { return None }; // never closed
+            match listener.accept().await {
+                Ok((stream, _peer)) => Some((stream, room)),
+                Err(error) => {
+                    // Out of descriptors, most likely: the next try would fail at once, and spin.
+                    tracing::warn!("could not accept a connection: {error}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    None
+                }
+            }
+        };
+        let (stream, room) = tokio::select! {
+            () = &mut stop => break,
+            accepted = accepted => match accepted {
+                Some(accepted) => accepted,
+                None => continue,
+            },
+        };
+        let _ = stream.set_nodelay(true); // only a matter of speed
+        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = open.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::trace!("a connection ended: {error}");
+            }
+            drop(room);
+        });
+    }
+    drop(listener);
+    let finished = open.shutdown();
+    tokio::select! {
+        () = finished => {}
+        () = drained => tracing::info!("closing connections that did not finish in time"),
+    }
+}

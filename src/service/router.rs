@@ -1,0 +1,197 @@
+//! The one route table. What is in it is served, documented in `/openapi.json`, and nothing else is.
+//!
+//! Called by [`super::serve`] and by tests.
+
+use axum::http::{Method, Uri};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::{Router, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::error::ApiError;
+use super::guard;
+use super::routes::{captures, health, metrics, openapi, profile, status};
+use super::state::AppState;
+
+/// One path.
+#[derive(Debug)]
+pub struct Route {
+    /// As axum writes it; `{id}` is a parameter.
+    pub path: &'static str,
+    /// Its methods, in lower case as OpenAPI writes them, each with one line of what it does.
+    pub operations: &'static [(&'static str, &'static str)],
+    /// Names of query parameters and what they mean.
+    pub query: &'static [(&'static str, &'static str)],
+    /// What a 200 carries: a schema's name, or a media type.
+    pub answer: Answer,
+    /// Status codes of errors beside 401, 403 and 503.
+    pub errors: &'static [u16],
+    /// Whether it is open to callers without a token.
+    pub open: bool,
+    /// Whether it takes a body.
+    pub takes_body: bool,
+    /// Who answers.
+    pub handlers: fn() -> MethodRouter<AppState>,
+}
+
+/// What a 200 carries.
+#[derive(Debug, Clone, Copy)]
+pub enum Answer {
+    /// JSON of this schema.
+    Json(&'static str),
+    /// Something else, by media types.
+    Media(&'static [&'static str]),
+}
+
+const BOTH: MethodFilter = MethodFilter::GET.or(MethodFilter::POST);
+
+/// Every field of the body is taken from the query too; the body wins.
+const START_QUERY: &[(&str, &str)] = &[
+    ("delay_iterations", "iterations to skip"),
+    ("max_iterations", "iterations to capture; 0 is until stop"),
+    ("start_iteration", "the first iteration"),
+    ("start_step", "the first iteration, or the next one if it is past"),
+    ("profile_prefix", "put in front of file names"),
+    ("profiler", "steps or cuda"),
+    ("activities", "SGLang's names, with commas"),
+    ("job", "one job only"),
+    ("ranks", "these ranks only, with commas"),
+    ("max_duration_ms", "longest window, milliseconds"),
+    ("max_events", "most records"),
+    ("max_bytes", "most bytes"),
+];
+
+const START: Route = Route {
+    path: "/start_profile",
+    operations: &[
+        ("post", "Start a capture; answers at once, while the window opens by itself"),
+        ("get", "The same, for clients that can only get"),
+    ],
+    query: START_QUERY,
+    answer: Answer::Json("Started"),
+    errors: &[400, 404, 408, 409, 413, 422, 429, 507],
+    open: false,
+    takes_body: true,
+    handlers: || on(BOTH, profile::start).head(not_allowed),
+};
+
+const STOP: Route = Route {
+    path: "/stop_profile",
+    operations: &[
+        ("post", "Stop the running capture; answers at once, while the trace is written. Nothing running is fine"),
+        ("get", "The same, for clients that can only get"),
+    ],
+    query: &[
+        ("wait", "seconds to wait for the trace, at most 600"),
+        ("capture_id", "stop this capture, and no other that may run by now"),
+    ],
+    answer: Answer::Json("Stopped"),
+    errors: &[400, 404, 409],
+    open: false,
+    takes_body: false,
+    handlers: || on(BOTH, profile::stop).head(not_allowed),
+};
+
+const fn get(
+    path: &'static str,
+    about: &'static [(&'static str, &'static str)],
+    answer: Answer,
+    handlers: fn() -> MethodRouter<AppState>,
+) -> Route {
+    Route { path, operations: about, query: &[], answer, errors: &[], open: false, takes_body: false, handlers }
+}
+
+/// All routes.
+pub const ROUTES: &[Route] = &[
+    START,
+    STOP,
+    Route { path: "/engine/start_profile", ..START },
+    Route { path: "/engine/stop_profile", ..STOP },
+    Route { path: "/engine/control/start_profile", ..START },
+    Route { path: "/engine/control/stop_profile", ..STOP },
+    get("/get_server_info", &[("get", "What SGLang's profiler asks first")], Answer::Json("ServerInfo"), || {
+        axum::routing::get(status::server_info)
+    }),
+    get("/stepscope/v1/status", &[("get", "Everything at a glance")], Answer::Json("Status"), || {
+        axum::routing::get(status::status)
+    }),
+    get("/stepscope/v1/ranks", &[("get", "Attached ranks, and segments refused")], Answer::Json("Ranks"), || {
+        axum::routing::get(status::ranks)
+    }),
+    get("/stepscope/v1/capabilities", &[("get", "What this version can do")], Answer::Json("Capabilities"), || {
+        axum::routing::get(status::capabilities)
+    }),
+    Route {
+        query: &[("limit", "how many, newest first; 100 unless told, at most 1000")],
+        errors: &[400],
+        ..get("/stepscope/v1/captures", &[("get", "Captures, newest first")], Answer::Json("CaptureList"), || {
+            axum::routing::get(captures::list)
+        })
+    },
+    Route {
+        query: &[("wait", "seconds to wait until it is final, at most 600")],
+        errors: &[400, 404, 409],
+        ..get(
+            "/stepscope/v1/captures/{id}",
+            &[("get", "One capture's manifest; `latest` is the newest"), ("delete", "Remove a capture and its files")],
+            Answer::Json("Manifest"),
+            || axum::routing::get(captures::show).delete(captures::delete),
+        )
+    },
+    Route {
+        query: &[("format", "json or json.gz; json unless told"), ("rank", "this rank only")],
+        errors: &[400, 404, 409, 500],
+        ..get(
+            "/stepscope/v1/captures/{id}/trace",
+            &[("get", "The trace, as Chrome JSON")],
+            Answer::Media(&["application/json", "application/gzip"]),
+            || axum::routing::get(captures::trace).head(not_allowed),
+        )
+    },
+    Route {
+        errors: &[404, 409, 500],
+        ..get(
+            "/stepscope/v1/captures/{id}/iterations",
+            &[("get", "The ledger: one row per iteration, JSON lines")],
+            Answer::Media(&["application/x-ndjson"]),
+            || axum::routing::get(captures::iterations).head(not_allowed),
+        )
+    },
+    Route {
+        open: true,
+        ..get("/healthz", &[("get", "Whether the service lives; open to all")], Answer::Json("Health"), || {
+            axum::routing::get(health::healthz)
+        })
+    },
+    Route {
+        open: true,
+        ..get("/readyz", &[("get", "Whether it takes starts; open to all")], Answer::Json("Health"), || {
+            axum::routing::get(health::readyz)
+        })
+    },
+    get("/metrics", &[("get", "Metrics for Prometheus")], Answer::Media(&["application/openmetrics-text"]), || {
+        axum::routing::get(metrics::metrics)
+    }),
+    get("/openapi.json", &[("get", "This document")], Answer::Media(&["application/json"]), || {
+        axum::routing::get(openapi::openapi)
+    }),
+];
+
+/// All routes, with what stands before and behind them.
+pub fn router(state: AppState) -> Router {
+    ROUTES
+        .iter()
+        .fold(Router::new(), |router, route| router.route(route.path, (route.handlers)()))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(CatchPanicLayer::custom(guard::panicked))
+        .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
+        .with_state(state)
+}
+
+async fn no_such_path(uri: Uri) -> ApiError {
+    ApiError::NoSuchPath(uri.path().to_owned())
+}
+
+async fn not_allowed(method: Method, uri: Uri) -> ApiError {
+    ApiError::MethodNotAllowed { method: method.to_string(), path: uri.path().to_owned() }
+}

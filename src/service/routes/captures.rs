@@ -1,0 +1,100 @@
+//! Captures that are there: list, manifest, trace, ledger, removal. `latest` stands for the newest one's id.
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use super::profile::read_wait;
+use crate::capture::handle::TraceFormat;
+use crate::capture::manifest::Manifest;
+use crate::capture::request::CaptureError;
+use crate::service::body::read_query;
+use crate::service::error::ApiError;
+use crate::service::state::AppState;
+use crate::service::stream::stream;
+use crate::service::values::{Fields, shown, wrong};
+
+type Id = Result<Path<String>, PathRejection>;
+
+const LIST: u64 = 100;
+const LONGEST_LIST: u64 = 1000;
+
+/// Newest first.
+pub async fn list(State(state): State<AppState>, RawQuery(query): RawQuery) -> Result<Json<Value>, ApiError> {
+    let limit = match fields(query)?.number(&["limit"])? {
+        None => LIST,
+        Some((_, limit @ 1..=LONGEST_LIST)) => limit,
+        Some(_) => return Err(wrong("limit", format!("expected a number from 1 to {LONGEST_LIST}")).into()),
+    };
+    let all = state.captures.list();
+    let shown: Vec<&Manifest> = all.iter().map(AsRef::as_ref).take(limit as usize).collect();
+    Ok(Json(json!({"captures": shown, "total": all.len()})))
+}
+
+/// One manifest.
+pub async fn show(State(state): State<AppState>, id: Id, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    let id = name(id)?;
+    let wait = read_wait(&fields(query)?)?;
+    let mut manifest = state.captures.get(&id)?;
+    if let Some(patience) = wait
+        && !manifest.state.is_final()
+    {
+        manifest = state.captures.wait(&manifest.capture_id, patience).await?;
+    }
+    Ok(Json(manifest.as_ref()).into_response())
+}
+
+/// Removes it, with its files.
+pub async fn delete(State(state): State<AppState>, id: Id) -> Result<Json<Value>, ApiError> {
+    let manifest = state.captures.get(&name(id)?)?;
+    state.captures.delete(&manifest.capture_id.0).await?;
+    Ok(Json(json!({"deleted": manifest.capture_id})))
+}
+
+/// The trace, streamed.
+pub async fn trace(State(state): State<AppState>, id: Id, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    let id = name(id)?;
+    let fields = fields(query)?;
+    let (format, kind) = match fields.text("format")? {
+        None | Some("json") => (TraceFormat::Json, "application/json"),
+        Some("json.gz") => (TraceFormat::JsonGz, "application/gzip"),
+        Some("perfetto") => return Err(wrong("format", "perfetto is not in this version: json or json.gz are").into()),
+        Some(other) => {
+            return Err(wrong("format", format!("{} is none of: json, json.gz", shown(&other.into()))).into());
+        }
+    };
+    let rank = match fields.number(&["rank"])? {
+        None => None,
+        Some((_, rank)) => Some(u32::try_from(rank).map_err(|_| wrong("rank", format!("{rank} is no rank")))?),
+    };
+    let (export, name) = state.captures.trace(&id, format, rank)?;
+    let body = stream(&state, export).await?;
+    let disposition = format!("attachment; filename=\"{}\"", harmless(&name));
+    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, disposition.as_str())], body).into_response())
+}
+
+/// The ledger, streamed.
+pub async fn iterations(State(state): State<AppState>, id: Id) -> Result<Response, ApiError> {
+    let export = state.captures.iterations(&name(id)?)?;
+    let body = stream(&state, export).await?;
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// An id, or `latest`. What can't be either is a capture that does not exist, and never reaches a file system.
+fn name(id: Id) -> Result<String, ApiError> {
+    let Path(id) = id.map_err(|_| CaptureError::Unknown("of that name".to_owned()))?;
+    let plain = id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if plain { Ok(id) } else { Err(CaptureError::Unknown(shown(&id.into())).into()) }
+}
+
+fn fields(query: Option<String>) -> Result<Fields, ApiError> {
+    Ok(Fields::new(read_query(query.as_deref().unwrap_or_default())?, Map::new()))
+}
+
+/// A file name as a header may hold it, quotes and all.
+fn harmless(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' }).collect()
+}

@@ -1,0 +1,50 @@
+//! `/metrics`: what the session knows, read when asked.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use crate::capture::handle::Snapshot;
+use crate::service::error::ApiError;
+use crate::service::state::AppState;
+use crate::telemetry::metrics::{CONTENT_TYPE, RankCounts, RankLabels, Readings};
+
+/// All metrics.
+pub async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
+    let readings = readings(&state.captures.snapshot());
+    let text = state.metrics.text(readings).map_err(|error| ApiError::Internal(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+}
+
+/// A snapshot as metrics. Ranks that are gone are kept as one, so that no total falls when one leaves.
+pub fn readings(snapshot: &Snapshot) -> Readings {
+    let mut readings = Readings {
+        captures_total: ["done", "cancelled", "failed"].into_iter().zip(snapshot.finished_total).collect(),
+        capture_running: snapshot.running.is_some(),
+        segments_refused: snapshot.refused.len() as u64,
+        store_bytes: snapshot.store_bytes,
+        ..Readings::default()
+    };
+    for rank in &snapshot.ranks {
+        let steps = rank.role == "rank";
+        readings.ranks_attached += u64::from(steps);
+        let name = if steps { rank.rank.to_string() } else { "source".to_owned() };
+        let labels = RankLabels { job: rank.job.clone(), group: rank.group.clone(), rank: name };
+        let counts = readings.ranks.entry(labels).or_default();
+        counts.records_total += rank.records_total;
+        counts.dropped_total += rank.dropped_total;
+        if steps {
+            *counts.iterations_total.get_or_insert(0) += rank.ended;
+        }
+    }
+    let departed = RankLabels { job: String::new(), group: String::new(), rank: "departed".to_owned() };
+    readings.ranks.insert(
+        departed,
+        RankCounts {
+            records_total: snapshot.departed_records_total,
+            dropped_total: snapshot.departed_dropped_total,
+            iterations_total: None,
+        },
+    );
+    readings
+}

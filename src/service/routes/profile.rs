@@ -1,0 +1,143 @@
+//! `/start_profile` and `/stop_profile`: what every engine has, answered in milliseconds.
+//!
+//! A start never waits for an engine; a stop waits only when it is told to (`?wait=SECONDS`), and always is 200 when
+//! there is nothing to stop, since clients stop without asking.
+
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header;
+use serde_json::{Map, Value, json};
+
+use crate::capture::manifest::{CaptureId, Manifest};
+use crate::capture::request::{Begin, Profiler, StartRequest};
+use crate::config::{DefaultProfiler, Settings};
+use crate::service::body::{BodyError, MAX_BODY_BYTES, read_query, read_start};
+use crate::service::error::ApiError;
+use crate::service::state::AppState;
+use crate::service::values::{Fields, wrong};
+
+/// How long a body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+/// The longest wait that is granted, seconds.
+pub const LONGEST_WAIT_SECONDS: f64 = 600.0;
+
+/// Starts a capture.
+pub async fn start(State(state): State<AppState>, request: Request) -> Result<Json<Value>, ApiError> {
+    if !state.settings.profiling {
+        return Err(ApiError::ProfilingOff);
+    }
+    state.starts.take(Instant::now()).map_err(ApiError::TooManyStarts)?;
+    let (head, body) = request.into_parts();
+    let body = read_body(body).await?;
+    let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let asked = read_start(content_type, head.uri.query().unwrap_or_default(), &body)?;
+    let manifest = state.captures.start(with_defaults(asked, &state.settings)).await?;
+    Ok(Json(started(&manifest)))
+}
+
+/// Stops the capture that runs.
+pub async fn stop(State(state): State<AppState>, request: Request) -> Result<Json<Value>, ApiError> {
+    if !state.settings.profiling {
+        return Err(ApiError::ProfilingOff);
+    }
+    let (head, body) = request.into_parts();
+    let query = Fields::new(read_query(head.uri.query().unwrap_or_default())?, Map::new());
+    let wait = read_wait(&query)?;
+    let id = query.text("capture_id")?.map(|id| CaptureId(id.to_owned()));
+    // Older clients send a whole completions payload. It is taken off the connection, and means nothing.
+    let _unread = read_body(body).await;
+    let Some(mut manifest) = state.captures.stop(id).await? else {
+        return Ok(Json(json!({"state": "idle", "capture_id": null})));
+    };
+    if let Some(patience) = wait
+        && !manifest.state.is_final()
+    {
+        manifest = state.captures.wait(&manifest.capture_id, patience).await?;
+    }
+    Ok(Json(stopped(&manifest)))
+}
+
+/// `?wait=SECONDS`; more than the longest is cut to it.
+pub fn read_wait(query: &Fields) -> Result<Option<Duration>, ApiError> {
+    let Some(text) = query.text("wait")? else { return Ok(None) };
+    match text.trim().parse::<f64>() {
+        Ok(seconds) if seconds >= 0.0 => Ok(Some(Duration::from_secs_f64(seconds.min(LONGEST_WAIT_SECONDS)))),
+        _ => Err(wrong("wait", format!("expected seconds, from 0 to {LONGEST_WAIT_SECONDS}")).into()),
+    }
+}
+
+async fn read_body(body: Body) -> Result<axum::body::Bytes, BodyError> {
+    match tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
+        Err(_late) => Err(BodyError::TooSlow(BODY_PATIENCE.as_secs())),
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => {
+            let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+            while let Some(inner) = cause {
+                if inner.to_string().contains("length limit exceeded") {
+                    return Err(BodyError::TooLong);
+                }
+                cause = inner.source();
+            }
+            Err(BodyError::Broken(error.to_string()))
+        }
+    }
+}
+
+/// What was asked, with the server's defaults for what was left out.
+pub fn with_defaults(asked: StartRequest, settings: &Settings) -> StartRequest {
+    let profiler = match settings.default_profiler {
+        DefaultProfiler::Steps => Profiler::Steps,
+        DefaultProfiler::Cuda => Profiler::Cuda,
+    };
+    StartRequest {
+        begin: asked.begin.or(Some(Begin::Delay(settings.default_delay_iterations))),
+        max_iterations: asked.max_iterations.or(Some(settings.default_max_iterations)),
+        profiler: asked.profiler.or(Some(profiler)),
+        ..asked
+    }
+}
+
+/// The answer to a start.
+pub fn started(manifest: &Manifest) -> Value {
+    json!({
+        "capture_id": manifest.capture_id,
+        "state": manifest.state,
+        "window": manifest.window,
+        "groups": manifest.groups,
+        "ranks": manifest.ranks,
+        "warnings": manifest.warnings,
+        "links": links(&manifest.capture_id),
+    })
+}
+
+/// The answer to a stop.
+pub fn stopped(manifest: &Manifest) -> Value {
+    json!({
+        "capture_id": manifest.capture_id,
+        "state": manifest.state,
+        "complete": manifest.complete,
+        "missing": manifest.missing,
+        "closed_by": manifest.closed_by,
+        "reason": manifest.reason,
+        "window": manifest.window,
+        "groups": manifest.groups,
+        "ranks": manifest.ranks,
+        "dropped": manifest.dropped,
+        "warnings": manifest.warnings,
+        "links": links(&manifest.capture_id),
+    })
+}
+
+/// Where the rest is; paths without a host, so that they hold behind a proxy too.
+fn links(id: &CaptureId) -> Value {
+    let own = format!("/stepscope/v1/captures/{id}");
+    json!({
+        "trace": format!("{own}/trace?format=json.gz"),
+        "iterations": format!("{own}/iterations"),
+        "stop": format!("/stop_profile?capture_id={id}"),
+        "self": own,
+    })
+}

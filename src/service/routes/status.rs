@@ -1,0 +1,74 @@
+//! `status`, `ranks`, `capabilities`, and what SGLang's profiler asks before it starts.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use crate::service::body::{FIELDS, MAX_BODY_BYTES};
+use crate::service::state::AppState;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Everything at a glance.
+pub async fn status(State(state): State<AppState>) -> Json<Value> {
+    let snapshot = state.captures.snapshot();
+    let [done, cancelled, failed] = snapshot.finished_total;
+    Json(json!({
+        "stepscope_version": VERSION,
+        "state": snapshot.running.as_ref().map_or("idle", |capture| capture.state.as_str()),
+        "profiling": state.settings.profiling,
+        "uptime_ms": u64::try_from(state.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "dir": snapshot.dir,
+        "ranks": snapshot.ranks,
+        "refused": snapshot.refused,
+        "running": snapshot.running,
+        "finished_total": {"done": done, "cancelled": cancelled, "failed": failed},
+        "departed_records_total": snapshot.departed_records_total,
+        "departed_dropped_total": snapshot.departed_dropped_total,
+        "store_bytes": snapshot.store_bytes,
+    }))
+}
+
+/// Attached ranks, and segments refused.
+pub async fn ranks(State(state): State<AppState>) -> Json<Value> {
+    let snapshot = state.captures.snapshot();
+    Json(json!({"ranks": snapshot.ranks, "refused": snapshot.refused}))
+}
+
+/// What this version can do, instead of trial and 404.
+pub async fn capabilities(State(state): State<AppState>) -> Json<Value> {
+    let settings = &state.settings;
+    Json(json!({
+        "stepscope_version": VERSION,
+        "api": 1,
+        "profiling": settings.profiling,
+        "profilers": {
+            "steps": {"available": true, "reason": null},
+            "cuda": {"available": false, "reason": "not in this version"},
+        },
+        "formats": ["json", "json.gz"],
+        "start_fields": FIELDS,
+        "defaults": {
+            "delay_iterations": settings.default_delay_iterations,
+            "max_iterations": settings.default_max_iterations,
+            "profiler": settings.default_profiler,
+        },
+        "limits": {
+            "max_duration_ms": settings.max_duration_ms,
+            "max_wait_ms": settings.max_wait_ms,
+            "max_events": settings.max_events,
+            "max_bytes": settings.max_bytes,
+            "body_bytes": MAX_BODY_BYTES,
+            "starts_per_second": settings.start_rate_per_second,
+        },
+    }))
+}
+
+/// `python -m sglang.profiler` saves this beside its traces, and does not start without it.
+pub async fn server_info(State(state): State<AppState>) -> Json<Value> {
+    let snapshot = state.captures.snapshot();
+    let mut engines: Vec<&str> = snapshot.ranks.iter().map(|rank| rank.engine.as_str()).collect();
+    engines.sort_unstable();
+    engines.dedup();
+    Json(json!({"version": VERSION, "server": "stepscope", "engines": engines}))
+}

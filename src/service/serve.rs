@@ -1,0 +1,100 @@
+//! The composition: check, bind, answer, and on SIGTERM or SIGINT shut down in order.
+//!
+//! Order of a shutdown: `/readyz` says no; nothing more is accepted; a running capture is ended and exported while
+//! callers that wait for it still wait; then connections are closed. Called by `cli`.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::connections::{Bounds, answer};
+use super::router::router;
+use super::state::{AppState, Shared};
+use crate::capture::handle::Captures;
+use crate::config::{Settings, SettingsError};
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The settings can't be run with.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The address can't be had.
+    #[error("can't listen on {address}: {source}: stop what listens there, or choose another with --listen")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No signals can be received.
+    #[error("signals can't be received: {0}")]
+    Signals(std::io::Error),
+}
+
+/// A service that is bound and not yet answering; callers may connect, and wait.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    state: AppState,
+}
+
+impl Server {
+    /// Checks the settings and binds.
+    pub async fn bind(settings: Settings, captures: Captures) -> Result<Self, ServeError> {
+        let settings = settings.checked()?;
+        let token = settings.bearer_token()?;
+        let failed = |source| ServeError::Bind { address: settings.listen, source };
+        let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address, state: Shared::new(captures, settings, token) })
+    }
+
+    /// Where it listens; the port that was taken when the settings said 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop`, then shuts down in order.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { listener, address, state } = self;
+        tracing::info!("listening on http://{address}");
+        let router = router(state.clone());
+        let patience = Duration::from_millis(state.settings.shutdown_patience_ms);
+        let stop = async {
+            stop.await;
+            state.begin_shutdown();
+            tracing::info!("shutting down: a running capture has {} ms to end", patience.as_millis());
+        };
+        let drained = async {
+            let end = tokio::time::sleep(patience);
+            state.captures.shut_down(patience).await;
+            // Whoever waited for the capture has an answer now; what is left are downloads.
+            end.await;
+        };
+        answer(listener, router, Bounds::default(), stop, drained).await;
+        // Without an open connection `drained` was never asked to run to its end.
+        state.captures.shut_down(patience).await;
+        tracing::info!("stopped");
+    }
+}
+
+/// Serves until SIGTERM or SIGINT. Says where at level info: `listening on http://…`.
+pub async fn serve(settings: Settings, captures: Captures) -> Result<(), ServeError> {
+    let terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    let server = Server::bind(settings, captures).await?;
+    server.run(either(terminate, interrupt)).await;
+    Ok(())
+}
+
+async fn either(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,151 @@
+//! The metrics, all names in one place, and their text as Prometheus reads it.
+//!
+//! What the session knows is read at scrape time ([`Readings`]); only HTTP requests are counted here as they come.
+//! Called by `service`.
+
+use std::collections::BTreeMap;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+/// Records taken from rings, by job, group and rank. Counter (`_total` is put behind it).
+pub const RECORDS: &str = "stepscope_records";
+/// Records dropped because a ring was full, by job, group and rank. Counter.
+pub const RECORDS_DROPPED: &str = "stepscope_records_dropped";
+/// Iterations ended, by job, group and rank. Counter.
+pub const ITERATIONS: &str = "stepscope_iterations";
+/// Captures that became final since this sidecar started, by state. Counter.
+pub const CAPTURES: &str = "stepscope_captures";
+/// 1 while a capture keeps others from starting. Gauge.
+pub const CAPTURE_RUNNING: &str = "stepscope_capture_running";
+/// Attached ranks. Gauge.
+pub const RANKS_ATTACHED: &str = "stepscope_ranks_attached";
+/// Segments that were found and not taken. Gauge.
+pub const SEGMENTS_REFUSED: &str = "stepscope_segments_refused";
+/// Bytes of all captures on disk. Gauge.
+pub const STORE_BYTES: &str = "stepscope_store_bytes";
+/// HTTP requests answered, by route and status. Counter.
+pub const HTTP_REQUESTS: &str = "stepscope_http_requests";
+
+/// Content type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Whose records.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub struct RankLabels {
+    /// Job; empty for ranks that are gone.
+    pub job: String,
+    /// Group.
+    pub group: String,
+    /// Rank; `source` for a process that runs no iterations, `departed` for all ranks that are gone.
+    pub rank: String,
+}
+
+/// What one rank has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RankCounts {
+    /// Records taken.
+    pub records_total: u64,
+    /// Records dropped.
+    pub dropped_total: u64,
+    /// Iterations ended; `None` for what runs none.
+    pub iterations_total: Option<u64>,
+}
+
+/// What the session knows at scrape time.
+#[derive(Debug, Clone, Default)]
+pub struct Readings {
+    /// By rank. Two processes of one name are added up.
+    pub ranks: BTreeMap<RankLabels, RankCounts>,
+    /// Captures by final state.
+    pub captures_total: Vec<(&'static str, u64)>,
+    /// Whether a capture is running.
+    pub capture_running: bool,
+    /// Attached ranks.
+    pub ranks_attached: u64,
+    /// Segments not taken.
+    pub segments_refused: u64,
+    /// Bytes on disk.
+    pub store_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    status: u16,
+}
+
+/// What is counted as it happens.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+}
+
+impl Metrics {
+    /// One more request answered. `route` is the pattern, never the path that was asked for.
+    pub fn request_answered(&self, route: &str, status: u16) {
+        self.requests.get_or_create(&RequestLabels { route: route.to_owned(), status }).inc();
+    }
+
+    /// All metrics, as text.
+    pub fn text(&self, readings: Readings) -> Result<String, std::fmt::Error> {
+        let mut registry = Registry::default();
+        registry.register(HTTP_REQUESTS, "HTTP requests answered", self.requests.clone());
+        registry.register_collector(Box::new(readings));
+        let mut out = String::new();
+        text::encode(&mut out, &registry)?;
+        Ok(out)
+    }
+}
+
+impl Readings {
+    fn per_rank(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        name: &str,
+        help: &str,
+        value: impl Fn(&RankCounts) -> Option<u64>,
+    ) -> Result<(), std::fmt::Error> {
+        let mut metric = encoder.encode_descriptor(name, help, None, ConstCounter::new(0u64).metric_type())?;
+        for (labels, counts) in &self.ranks {
+            if let Some(value) = value(counts) {
+                ConstCounter::new(value).encode(metric.encode_family(labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
+        let gauge = ConstGauge::new(value);
+        gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+    }
+}
+
+impl Collector for Readings {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let encoder = &mut encoder;
+        self.per_rank(encoder, RECORDS, "Records taken from rings", |counts| Some(counts.records_total))?;
+        self.per_rank(encoder, RECORDS_DROPPED, "Records dropped because a ring was full", |counts| {
+            Some(counts.dropped_total)
+        })?;
+        self.per_rank(encoder, ITERATIONS, "Iterations ended", |counts| counts.iterations_total)?;
+        let mut captures = encoder.encode_descriptor(
+            CAPTURES,
+            "Captures that became final",
+            None,
+            ConstCounter::new(0u64).metric_type(),
+        )?;
+        for (state, count) in &self.captures_total {
+            ConstCounter::new(*count).encode(captures.encode_family(&[("state", *state)])?)?;
+        }
+        let running = u64::from(self.capture_running);
+        Self::gauge(encoder, CAPTURE_RUNNING, "1 while a capture keeps others from starting", running)?;
+        Self::gauge(encoder, RANKS_ATTACHED, "Attached ranks", self.ranks_attached)?;
+        Self::gauge(encoder, SEGMENTS_REFUSED, "Segments found and not taken", self.segments_refused)?;
+        Self::gauge(encoder, STORE_BYTES, "Bytes of all captures on disk", self.store_bytes)
+    }
+}

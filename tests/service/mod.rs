@@ -1,0 +1,1 @@
+//! HTTP without an engine: bodies, routes, guard, documents, settings.
