@@ -8,10 +8,6 @@ use crate::simulator::{arguments::Arguments, driver};
 
 pub(super) fn run(arguments: &EngineArguments) -> anyhow::Result<Exit> {
     let arguments = Arguments::parse(arguments.arguments.iter().cloned()).map_err(anyhow::Error::msg)?;
-    if arguments.worker.is_none() {
-        // A rank's standard input is its orders; it ends with its driver.
-        super::children::exit_with_parent();
-    }
     driver::run(&arguments, || {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("engine");

@@ -8,6 +8,9 @@ use super::exit::Exit;
 /// Reads the arguments of this process and does what they say.
 pub fn main() -> Exit {
     let cli = Cli::parse();
+    if cli.exit_with_parent {
+        super::children::exit_with_parent();
+    }
     match dispatch(cli.command) {
         Ok(exit) => exit,
         Err(error) => {

@@ -7,7 +7,6 @@ use crate::config::{self, ServeArguments};
 use crate::service;
 
 pub(super) fn run(arguments: &ServeArguments) -> anyhow::Result<Exit> {
-    super::children::exit_with_parent();
     let settings = config::load(std::env::vars_os(), arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("stepscope-http")

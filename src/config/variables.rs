@@ -159,12 +159,6 @@ pub const VARIABLES: &[Variable] = &[
     other("STEPSCOPE_JOB", Reader::Agent, "the engine's instance id, else random", "name of the job"),
     other("STEPSCOPE_SEGMENT_BYTES", Reader::Agent, "8388608", "bytes of a segment"),
     other("STEPSCOPE_STEP", Reader::Agent, "none", "module:Class.method that runs one iteration"),
-    other(
-        "STEPSCOPE_EXIT_WITH_PARENT",
-        Reader::Client,
-        "unset",
-        "set by `demo` for its children: they end when their standard input closes",
-    ),
 ];
 
 /// The variable of this name.
