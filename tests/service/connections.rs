@@ -17,7 +17,7 @@ async fn service(router: Router, bounds: Bounds) -> (SocketAddr, oneshot::Sender
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(async move {
         let stopped = async move { drop(stopped.await) };
-        answer(listener, router, bounds, stopped, tokio::time::sleep(Duration::from_secs(20))).await;
+        answer(listener, router, bounds, stopped, Duration::from_secs(20)).await;
     });
     (address, stop, task)
 }
@@ -34,7 +34,7 @@ fn exchange(address: SocketAddr, request: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_finishes_its_head_is_cut_off_and_others_are_answered() {
-    let bounds = Bounds { connections: 1, head: Duration::from_millis(200) };
+    let bounds = Bounds { connections: 1, head: Duration::from_millis(200), ..Bounds::default() };
     let (address, stop, task) = service(Router::new().route("/", get(|| async { "here" })), bounds).await;
     // The one place is taken by a slow client; the next is answered once it is cut off.
     let slow = tokio::task::spawn_blocking(move || exchange(address, "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "));
@@ -43,6 +43,26 @@ async fn a_client_that_never_finishes_its_head_is_cut_off_and_others_are_answere
     });
     assert!(!slow.await.unwrap().contains("200 OK"));
     assert!(next.await.unwrap().ends_with("here"));
+    stop.send(()).unwrap();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_never_reads_is_cut_off_and_others_are_answered() {
+    let endless = get(|| async {
+        let chunks = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![0u8; 1 << 16]));
+        axum::body::Body::from_stream(chunks)
+    });
+    let router = Router::new().route("/", get(|| async { "here" })).route("/endless", endless);
+    let bounds = Bounds { connections: 1, write: Duration::from_millis(200), ..Bounds::default() };
+    let (address, stop, task) = service(router, bounds).await;
+    let mut greedy = TcpStream::connect(address).unwrap();
+    greedy.write_all(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let next = tokio::task::spawn_blocking(move || {
+        exchange(address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    });
+    assert!(next.await.unwrap().ends_with("here"));
+    drop(greedy);
     stop.send(()).unwrap();
     task.await.unwrap();
 }

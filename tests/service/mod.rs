@@ -5,6 +5,7 @@ mod config;
 mod connections;
 mod errors;
 mod limit;
+mod logs;
 mod metrics;
 mod openapi;
 mod router;

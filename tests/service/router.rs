@@ -207,3 +207,19 @@ async fn readiness_ends_when_a_shutdown_begins() {
     assert_eq!((reply.status.as_u16(), reply.reason().as_str()), (503, "shutting_down"));
     assert_eq!(get(&state, "/healthz", &[]).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_handler_that_panics_is_a_500_in_the_shape_of_all_errors() {
+    let layer = tower_http::catch_panic::CatchPanicLayer::custom(stepscope::service::guard::panicked);
+    async fn broken() -> &'static str {
+        panic!("a defect, on purpose")
+    }
+    let broken = axum::routing::get(broken);
+    let router = axum::Router::<()>::new().route("/", broken).layer(layer);
+    let response = tower::ServiceExt::oneshot(router, request("GET", "/", &[], b"")).await.unwrap();
+    assert_eq!(response.status(), 500);
+    let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["error"]["reason"], "internal");
+    assert!(!body.to_string().contains("on purpose"), "what went wrong inside is for the log");
+}

@@ -1,6 +1,6 @@
 //! Downloads: whole, or visibly broken off.
 
-use std::io::{self, Write};
+use std::io;
 
 use stepscope::capture::handle::Export;
 use stepscope::config::Settings;
