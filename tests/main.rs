@@ -3,3 +3,4 @@
 
 mod cli;
 mod service;
+mod structure;

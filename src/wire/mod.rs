@@ -48,6 +48,7 @@ pub mod clock;
 pub mod control;
 pub mod gate;
 pub mod layout;
+pub mod left_over;
 pub mod lock;
 pub mod membarrier;
 pub mod names;
