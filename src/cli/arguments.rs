@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
-use super::serve::ServeArguments;
+use crate::config::ServeArguments;
 
 /// Slices an exact window of engine iterations out of a running LLM inference server, as one Chrome trace.
 #[derive(Debug, Parser)]
@@ -306,17 +306,9 @@ pub struct CompletionsArguments {
 
 /// `engine`.
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub struct EngineArguments {
-    /// Ranks, each a process
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub ranks: u32,
-    /// Iterations to run; 0 is until ended
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub iterations: u64,
-    /// How long an iteration takes, microseconds
-    #[arg(long, value_name = "US", default_value_t = 1000)]
-    pub step_us: u64,
-    /// Stay alive but make no further iteration after this many; 0 is never
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub idle_after: u64,
+    /// Read by the simulator itself; `--help` lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub arguments: Vec<String>,
 }

@@ -23,7 +23,7 @@ pub fn main() -> Exit {
 fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         // These two bring threads and runtimes of their own.
-        Command::Serve(arguments) => super::serve::run(*arguments),
+        Command::Serve(arguments) => super::serve::run(&arguments),
         Command::Engine(arguments) => super::engine::run(&arguments),
         Command::Completions(arguments) => super::completions::run(&arguments),
         Command::Demo(arguments) => block_on(super::demo::run(arguments)),

@@ -1,8 +1,9 @@
 //! Accepting connections, with bounds on what a slow or greedy client can hold.
 //!
 //! At most [`Bounds::connections`] at once; more wait in the kernel's queue. A client that does not finish the head of
-//! its request, or keeps a connection without using it, is cut off after [`Bounds::head`]. On stop nothing more is
-//! accepted, requests under way are finished within the patience given, and what is left is closed.
+//! its request, or keeps a connection without using it, is cut off after [`Bounds::head`]; one that does not read its
+//! answer, after [`Bounds::write`]. On stop nothing more is accepted, requests under way are finished within the
+//! patience given, and what is left is closed. No task outlives [`answer`].
 //!
 //! Called by [`super::serve`].
 
@@ -17,6 +18,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 
 /// What one client, and all of them, can hold.
 #[derive(Debug, Clone, Copy)]
@@ -25,26 +28,30 @@ pub struct Bounds {
     pub connections: usize,
     /// How long the head of a request may take, and how long a connection may be idle.
     pub head: Duration,
+    /// How long a client may read nothing of its answer.
+    pub write: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { connections: 1024, head: Duration::from_secs(15) }
+        Self { connections: 1024, head: Duration::from_secs(15), write: Duration::from_secs(60) }
     }
 }
 
-/// Answers until `stop`; then gives requests under way until `drained` is over.
+/// Answers until `stop`; then gives requests under way this much time.
 pub async fn answer(
     listener: TcpListener,
     router: Router,
     bounds: Bounds,
     stop: impl Future<Output = ()>,
-    drained: impl Future<Output = ()>,
+    patience: Duration,
 ) {
     let open = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(bounds.connections));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.head);
+
+    let mut tasks = JoinSet::new();
 
     tokio::pin!(stop);
     loop {
@@ -62,15 +69,19 @@ pub async fn answer(
         };
         let (stream, room) = tokio::select! {
             () = &mut stop => break,
+            Some(_ended) = tasks.join_next() => continue,
             accepted = accepted => match accepted {
                 Some(accepted) => accepted,
                 None => continue,
             },
         };
         let _ = stream.set_nodelay(true); // only a matter of speed
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(bounds.write));
+        let connection =
+            http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router.clone()));
         let connection = open.watch(connection);
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::trace!("a connection ended: {error}");
             }
@@ -78,9 +89,8 @@ pub async fn answer(
         });
     }
     drop(listener);
-    let finished = open.shutdown();
-    tokio::select! {
-        () = finished => {}
-        () = drained => tracing::info!("closing connections that did not finish in time"),
+    if tokio::time::timeout(patience, open.shutdown()).await.is_err() {
+        tracing::info!("closing connections that did not finish in time");
     }
+    tasks.shutdown().await;
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 use super::connections::{Bounds, answer};
 use super::router::router;
@@ -65,20 +66,17 @@ impl Server {
         tracing::info!("listening on http://{address}");
         let router = router(state.clone());
         let patience = Duration::from_millis(state.settings.shutdown_patience_ms);
-        let stop = async {
+        let stopping = Notify::new();
+        let end = async {
             stop.await;
             state.begin_shutdown();
             tracing::info!("shutting down: a running capture has {} ms to end", patience.as_millis());
-        };
-        let drained = async {
-            let end = tokio::time::sleep(patience);
+            stopping.notify_one();
             state.captures.shut_down(patience).await;
-            // Whoever waited for the capture has an answer now; what is left are downloads.
-            end.await;
         };
-        answer(listener, router, Bounds::default(), stop, drained).await;
-        // Without an open connection `drained` was never asked to run to its end.
-        state.captures.shut_down(patience).await;
+        // A moment longer than the capture, so that whoever waits for it still gets an answer.
+        let connections = patience + Duration::from_secs(1);
+        tokio::join!(answer(listener, router, Bounds::default(), stopping.notified(), connections), end);
         tracing::info!("stopped");
     }
 }

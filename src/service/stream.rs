@@ -84,11 +84,12 @@ impl Chunks {
 
 impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.chunk.len() + bytes.len() > CHUNK_BYTES {
+        if self.chunk.len() == CHUNK_BYTES {
             self.flush()?;
         }
-        self.chunk.extend_from_slice(bytes);
-        Ok(bytes.len())
+        let taken = bytes.len().min(CHUNK_BYTES - self.chunk.len());
+        self.chunk.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,1 +1,13 @@
-//! HTTP without an engine: bodies, routes, guard, documents, settings.
+//! HTTP without an engine: bodies, routes, guard, downloads, connections, documents, settings.
+
+mod body;
+mod config;
+mod connections;
+mod errors;
+mod limit;
+mod logs;
+mod metrics;
+mod openapi;
+mod router;
+mod stream;
+mod support;

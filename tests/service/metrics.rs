@@ -1,0 +1,42 @@
+//! What Prometheus reads.
+
+use stepscope::capture::handle::{RankStatus, Snapshot};
+use stepscope::service::routes::metrics::readings;
+use stepscope::telemetry::metrics::Metrics;
+
+fn rank(role: &'static str, rank: u32, records: u64) -> RankStatus {
+    RankStatus {
+        job: "job \"a\"".into(),
+        group: "g".into(),
+        rank,
+        world_size: 2,
+        role,
+        label: String::new(),
+        engine: String::new(),
+        agent: String::new(),
+        pid: 1,
+        begun: 8,
+        ended: 7,
+        iterations_per_second: 0.0,
+        gate: "idle",
+        dropped_total: 3,
+        records_total: records,
+        segment: "s".into(),
+    }
+}
+
+#[test]
+fn all_metrics_are_there_and_processes_of_one_name_are_added_up() {
+    let snapshot = Snapshot {
+        ranks: vec![rank("rank", 0, 10), rank("rank", 0, 5), rank("rank", 1, 20), rank("source", 0, 2)],
+        finished_total: [4, 2, 1],
+        departed_records_total: 100,
+        departed_dropped_total: 9,
+        store_bytes: 4096,
+        ..Snapshot::default()
+    };
+    let metrics = Metrics::default();
+    metrics.request_answered("/start_profile", 200);
+    metrics.request_answered("/start_profile", 200);
+    insta::assert_snapshot!(metrics.text(readings(&snapshot)).unwrap());
+}

@@ -1,0 +1,112 @@
+//! The document says what is served, no more and no less.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use stepscope::capture::handle::{RankStatus, Refused};
+use stepscope::capture::manifest::*;
+use stepscope::service::body::FIELDS;
+use stepscope::service::routes::openapi::document;
+use stepscope::service::routes::profile::{started, stopped};
+
+fn keys(value: &Value) -> BTreeSet<String> {
+    value.as_object().unwrap().keys().cloned().collect()
+}
+
+fn manifest() -> Manifest {
+    let window = Window {
+        delay_iterations: 1,
+        max_iterations: 2,
+        start_iteration: Some(3),
+        max_duration_ms: 4,
+        max_events: 5,
+        max_bytes: 6,
+    };
+    let group = json!({"job": "j", "group": "g", "accepted_iteration": 1, "first_iteration": 2, "last_iteration": 3,
+        "world_size": 1, "ranks": [0], "missing_ranks": [], "withdrawn": 0});
+    let rank = json!({"job": "j", "group": "g", "rank": 0, "label": "l", "engine": "e", "pid": 1, "state": "closed",
+        "accepted_iteration": 1, "first_iteration": 2, "last_iteration": 3, "iterations": 2, "records": 2, "dropped": 0,
+        "closed_by": "stop", "opened_at_ns": 1, "closed_at_ns": 2, "mid_iteration": false, "overlapped": false,
+        "overrun_iterations": 0});
+    Manifest {
+        schema: 1,
+        stepscope_version: "0".into(),
+        capture_id: CaptureId("id".into()),
+        state: State::Done,
+        complete: Complete::Yes,
+        missing: vec![],
+        closed_by: Some(ClosedBy::Stop),
+        reason: None,
+        warnings: vec![],
+        accepted_at: String::new(),
+        accepted_at_ns: 0,
+        finished_at: None,
+        profile_prefix: None,
+        profiler: "steps".into(),
+        window,
+        groups: vec![serde_json::from_value(group).unwrap()],
+        ranks: vec![serde_json::from_value(rank).unwrap()],
+        records: 0,
+        dropped: 0,
+        fragment_bytes: 0,
+        artifacts: vec![Artifact { name: "n".into(), kind: "trace".into(), bytes: 1, events: 1 }],
+    }
+}
+
+#[test]
+fn the_document_is_what_was_reviewed() {
+    insta::assert_json_snapshot!(document());
+}
+
+#[test]
+fn every_schema_has_exactly_the_fields_that_are_sent() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    let rank = RankStatus {
+        job: String::new(),
+        group: String::new(),
+        rank: 0,
+        world_size: 0,
+        role: "rank",
+        label: String::new(),
+        engine: String::new(),
+        agent: String::new(),
+        pid: 0,
+        begun: 0,
+        ended: 0,
+        iterations_per_second: 0.0,
+        gate: "idle",
+        dropped_total: 0,
+        records_total: 0,
+        segment: "s".into(),
+    };
+    let refused = Refused { segment: "s".into(), reason: String::new() };
+    let manifest = manifest();
+    let sent = serde_json::to_value(&manifest).unwrap();
+    let cases = [
+        ("Manifest", sent.clone()),
+        ("Window", sent["window"].clone()),
+        ("Group", sent["groups"][0].clone()),
+        ("RankReport", sent["ranks"][0].clone()),
+        ("Artifact", sent["artifacts"][0].clone()),
+        ("RankStatus", serde_json::to_value(rank).unwrap()),
+        ("Refused", serde_json::to_value(refused).unwrap()),
+        ("Started", started(&manifest)),
+        ("Stopped", stopped(&manifest)),
+        ("Links", started(&manifest)["links"].clone()),
+    ];
+    for (name, sent) in cases {
+        assert_eq!(keys(&schemas[name]["properties"]), keys(&sent), "{name}");
+    }
+    let body: BTreeSet<String> = FIELDS.iter().map(ToString::to_string).collect();
+    assert_eq!(keys(&schemas["StartBody"]["properties"]), body);
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_every_schema_is_used() {
+    let document = document();
+    let text = document.to_string();
+    let used: BTreeSet<String> =
+        text.split("#/components/schemas/").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
+    assert_eq!(used, keys(&document["components"]["schemas"]));
+}

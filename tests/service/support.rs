@@ -1,0 +1,63 @@
+//! A service without an engine behind it, and one request to it.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::Response;
+use secrecy::SecretString;
+use serde_json::Value;
+use stepscope::capture::handle::Captures;
+use stepscope::config::Settings;
+use stepscope::service::router::router;
+use stepscope::service::state::{AppState, Shared};
+use tower::ServiceExt;
+
+/// A handle with nothing behind it: what needs an engine is tested elsewhere.
+pub fn captures() -> Captures {
+    Captures {}
+}
+
+pub fn state(settings: Settings, token: Option<&str>) -> AppState {
+    Shared::new(captures(), settings, token.map(SecretString::from))
+}
+
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    /// The stable word of an error, whose shape is checked on the way.
+    pub fn reason(&self) -> String {
+        let json = self.json();
+        let error = json["error"].as_object().expect("the error shape");
+        let mut keys: Vec<_> = error.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["code", "message", "param", "reason", "type"]);
+        assert_eq!(error["code"], self.status.as_u16());
+        error["reason"].as_str().unwrap().to_owned()
+    }
+}
+
+pub async fn ask(state: &AppState, request: Request<Body>) -> Reply {
+    let response: Response = router(state.clone()).oneshot(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, 16 << 20).await.unwrap();
+    Reply { status: head.status, headers: head.headers, body: String::from_utf8(body.to_vec()).unwrap() }
+}
+
+pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::from(body.to_vec())).unwrap()
+}
+
+pub async fn get(state: &AppState, path: &str, headers: &[(&str, &str)]) -> Reply {
+    ask(state, request("GET", path, headers, b"")).await
+}
