@@ -19,12 +19,27 @@
 //! | [`service`] | axum: routes, errors, OpenAPI |
 //! | [`config`] | settings, and the table of environment variables |
 //! | [`client`], [`cli`] | the command `stepscope` |
+//! | [`doctor`] | what keeps an engine from being seen on this machine |
+#[cfg(feature = "agent")]
+pub mod agent;
 #[cfg(feature = "service")]
 pub mod capture;
+#[cfg(all(feature = "service", feature = "agent"))]
+pub mod cli;
+#[cfg(feature = "service")]
+pub mod client;
+#[cfg(feature = "service")]
+pub mod collector;
 #[cfg(feature = "service")]
 pub mod config;
 #[cfg(feature = "service")]
+pub mod doctor;
+#[cfg(feature = "service")]
 pub mod service;
+#[cfg(feature = "agent")]
+pub mod simulator;
 #[cfg(feature = "service")]
 pub mod telemetry;
+#[cfg(feature = "service")]
+pub mod trace;
 pub mod wire;

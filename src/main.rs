@@ -1,1 +1,5 @@
-fn main() {}
+//! The command `stepscope`: arguments in, exit code out.
+
+fn main() -> std::process::ExitCode {
+    stepscope::cli::main().into()
+}

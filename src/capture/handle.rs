@@ -1,11 +1,17 @@
 //! The handle that others hold: messages in, snapshots out.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, mpsc};
+use std::time::Duration;
 
-use super::manifest::{CaptureId, Manifest};
+use tokio::sync::{oneshot, watch};
+
+use super::export;
+use super::manifest::{CaptureId, Manifest, State};
 use super::request::{CaptureError, StartError, StartRequest};
+use super::store::Store;
 
 /// One attached rank, as `status` shows it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -86,47 +92,174 @@ pub enum TraceFormat {
 /// Something that writes itself, to be run where blocking is allowed.
 pub type Export = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + Send>;
 
-/// What the service needs of the session; [`super::manager`] implements it behind channels.
+/// What others talk to the session through. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Captures {}
+pub struct Captures {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) shared: Arc<Shared>,
+}
 
-#[allow(missing_docs, unused_variables, clippy::unimplemented)]
+/// What the session's thread is asked.
+pub(super) enum Command {
+    Start(StartRequest, oneshot::Sender<Result<Arc<Manifest>, StartError>>),
+    Stop(Option<CaptureId>, oneshot::Sender<Result<Option<Arc<Manifest>>, CaptureError>>),
+    Delete(String, oneshot::Sender<Result<(), CaptureError>>),
+    Exported(CaptureId, std::io::Result<super::manifest::Artifact>),
+    ShutDown(oneshot::Sender<()>),
+}
+
+/// What the session's thread publishes.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) snapshot: RwLock<Arc<Snapshot>>,
+    pub(super) manifests: RwLock<BTreeMap<CaptureId, Arc<Manifest>>>,
+    /// Counts changes of any manifest.
+    pub(super) changed: watch::Sender<u64>,
+}
+
 impl Captures {
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).ok()?;
+        answer.await.ok()
+    }
+
+    /// Agrees on a window with every rank asked for, within milliseconds.
+    ///
+    /// # Errors
+    /// See [`StartError`]; then nothing was started.
     pub async fn start(&self, request: StartRequest) -> Result<Arc<Manifest>, StartError> {
-        unimplemented!()
+        self.ask(|reply| Command::Start(request, reply)).await.unwrap_or(Err(StartError::ShuttingDown))
     }
-    /// `Ok(None)`: nothing was running and nothing ever ran.
+
+    /// Orders the running capture to close, and says how it stands; the rest goes on behind. With nothing running, the
+    /// newest capture as it is. `Ok(None)`: nothing was running and nothing ever ran.
+    ///
+    /// # Errors
+    /// [`CaptureError::Unknown`] for an id that is not there.
     pub async fn stop(&self, id: Option<CaptureId>) -> Result<Option<Arc<Manifest>>, CaptureError> {
-        unimplemented!()
+        self.ask(|reply| Command::Stop(id, reply)).await.unwrap_or(Err(CaptureError::ShuttingDown))
     }
+
+    /// What was last published.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        unimplemented!()
+        self.shared.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
-    /// Newest first.
+
+    /// All captures, newest first.
     pub fn list(&self) -> Vec<Arc<Manifest>> {
-        unimplemented!()
+        self.shared.manifests().values().rev().cloned().collect()
     }
-    /// `latest` is the newest one.
+
+    /// One capture; `latest` is the newest one.
+    ///
+    /// # Errors
+    /// [`CaptureError::Unknown`].
     pub fn get(&self, id: &str) -> Result<Arc<Manifest>, CaptureError> {
-        unimplemented!()
+        self.shared.find(id).ok_or_else(|| CaptureError::Unknown(id.into()))
     }
+
     /// Resolves when the manifest is final, or when `timeout` has passed; gives what it then is.
-    pub async fn wait(&self, id: &CaptureId, timeout: std::time::Duration) -> Result<Arc<Manifest>, CaptureError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// [`CaptureError::Unknown`], also when it is deleted meanwhile.
+    pub async fn wait(&self, id: &CaptureId, timeout: Duration) -> Result<Arc<Manifest>, CaptureError> {
+        let mut changed = self.shared.changed.subscribe();
+        let is_final = async {
+            loop {
+                changed.mark_unchanged();
+                let manifest = self.get(&id.0)?;
+                if manifest.state.is_final() || changed.changed().await.is_err() {
+                    return Ok(manifest);
+                }
+            }
+        };
+        match tokio::time::timeout(timeout, is_final).await {
+            Ok(result) => result,
+            Err(_) => self.get(&id.0),
+        }
     }
+
+    /// Removes a capture and its files.
+    ///
+    /// # Errors
+    /// [`CaptureError::Busy`] while it runs or is exported.
     pub async fn delete(&self, id: &str) -> Result<(), CaptureError> {
-        unimplemented!()
+        let id = id.to_owned();
+        self.ask(|reply| Command::Delete(id, reply)).await.unwrap_or(Err(CaptureError::ShuttingDown))
     }
+
     /// A writer of the trace, and the file name to offer.
+    ///
+    /// # Errors
+    /// [`CaptureError`]: unknown, still running, no such rank, or its files can't be read.
     pub fn trace(&self, id: &str, format: TraceFormat, rank: Option<u32>) -> Result<(Export, String), CaptureError> {
-        unimplemented!()
+        let (manifest, fragments) = self.readable(id)?;
+        let mut ranks: Vec<u32> = manifest.ranks.iter().map(|r| r.rank).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        if let Some(rank) = rank.filter(|r| !ranks.contains(r)) {
+            return Err(CaptureError::UnknownRank { id: manifest.capture_id.clone(), rank, ranks });
+        }
+        let name = export::trace_name(&manifest, format, rank);
+        let there = self.shared.store.folder(&manifest.capture_id).join(&name);
+        let export = if manifest.state == State::Done && there.is_file() {
+            export::file(there)
+        } else {
+            export::trace(&manifest, fragments, format, rank)
+        };
+        Ok((export, name))
     }
+
     /// A writer of the ledger: JSON lines.
+    ///
+    /// # Errors
+    /// As [`Self::trace`].
     pub fn iterations(&self, id: &str) -> Result<Export, CaptureError> {
-        unimplemented!()
+        let (manifest, fragments) = self.readable(id)?;
+        Ok(export::ledger(&manifest, fragments))
     }
+
+    fn readable(&self, id: &str) -> Result<(Arc<Manifest>, Vec<PathBuf>), CaptureError> {
+        let manifest = self.get(id)?;
+        if manifest.state.is_running() {
+            return Err(CaptureError::Busy(manifest.capture_id.clone(), manifest.state.as_str()));
+        }
+        let files = self.shared.store.fragment_files(&manifest.capture_id);
+        let files =
+            files.map_err(|e| CaptureError::Files { id: manifest.capture_id.clone(), reason: e.to_string() })?;
+        Ok((manifest, files))
+    }
+
     /// Ends a running capture in order, waits for exports, and stops the thread. Idempotent.
-    pub async fn shut_down(&self, patience: std::time::Duration) {
-        unimplemented!()
+    pub async fn shut_down(&self, patience: Duration) {
+        let _ = tokio::time::timeout(patience, self.ask(Command::ShutDown)).await;
+    }
+}
+
+impl Shared {
+    pub(super) fn manifests(&self) -> RwLockReadGuard<'_, BTreeMap<CaptureId, Arc<Manifest>>> {
+        self.manifests.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<Arc<Manifest>> {
+        let manifests = self.manifests();
+        match id {
+            "latest" => manifests.values().next_back().cloned(),
+            id => manifests.get(&CaptureId(id.into())).cloned(),
+        }
+    }
+
+    pub(super) fn publish(&self, manifest: Arc<Manifest>) {
+        let mut manifests = self.manifests.write().unwrap_or_else(PoisonError::into_inner);
+        manifests.insert(manifest.capture_id.clone(), manifest);
+        drop(manifests);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    pub(super) fn remove(&self, id: &CaptureId) {
+        self.manifests.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.changed.send_modify(|n| *n += 1);
     }
 }

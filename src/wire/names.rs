@@ -3,7 +3,7 @@
 //! An entry is a 2-byte length and the bytes, padded to 8. Its id is its offset from [`NAMES_OFFSET`] plus 8, so that 0
 //! is no name. `Status::names_len` is stored with release order after the bytes are there.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::layout::{NAMES_BYTES, NAMES_OFFSET};
 use super::segment::Segment;
@@ -11,8 +11,32 @@ use super::segment::Segment;
 /// Longest name; longer ones are cut at a character.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// Appends a name and returns its id; 0 when the table is full. Only the agent, under its own lock.
-pub fn append(segment: &Segment, name: &str) -> u64 {
+/// The id of a name, appended if it is new; 0 when the table is full, or another thread is appending right now. Only the
+/// agent calls this.
+pub fn intern(segment: &Segment, name: &str) -> u64 {
+    static APPENDING: AtomicBool = AtomicBool::new(false);
+    if APPENDING.swap(true, Ordering::Acquire) {
+        return 0;
+    }
+    let id = find(segment, name).unwrap_or_else(|| append(segment, name));
+    APPENDING.store(false, Ordering::Release);
+    id
+}
+
+fn find(segment: &Segment, name: &str) -> Option<u64> {
+    let mut at = 0;
+    let len = segment.status().names_len.load(Ordering::Relaxed);
+    while at < len {
+        let found = get(segment, at + 8)?;
+        if found == name {
+            return Some(at + 8);
+        }
+        at += (2 + found.len() as u64).next_multiple_of(8);
+    }
+    None
+}
+
+fn append(segment: &Segment, name: &str) -> u64 {
     let mut end = name.len().min(MAX_NAME_BYTES);
     while !name.is_char_boundary(end) {
         end -= 1;

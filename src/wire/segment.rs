@@ -404,7 +404,12 @@ impl Segment {
 
     /// Whether the process that made the segment lives. Only for a segment of another process.
     pub fn alive(&self) -> bool {
-        lock::holder(self.file.as_fd(), Party::Agent).is_ok_and(|h| h.is_some())
+        self.held_by_other(Party::Agent) == Some(true)
+    }
+
+    /// Whether another process holds the lock of `party`; `None` when the kernel does not say.
+    pub fn held_by_other(&self, party: Party) -> Option<bool> {
+        lock::holder(self.file.as_fd(), party).ok().map(|h| h.is_some())
     }
 
     /// Whether the file was cut short under the mapping.

@@ -1,0 +1,100 @@
+//! The step hook: what an engine calls around each iteration.
+//!
+//! Idle: one store, one load, one branch; no allocation, lock, system call, fence or clock read. While a window is armed
+//! or open, [`window`] decides. Its state is taken with a try-lock: an engine steps on one thread at a time, and one that
+//! does not loses a record, never time.
+
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::wire::atomics::Native;
+use crate::wire::gate;
+use crate::wire::record::{Batch, flags};
+
+use super::process::{self, HOT};
+use super::window::Window;
+
+struct Guarded(UnsafeCell<Window>);
+
+// SAFETY: only reached through `with`, which holds the try-lock.
+unsafe impl Sync for Guarded {}
+
+static WINDOW: Guarded = Guarded(UnsafeCell::new(Window::NEW));
+static BUSY: AtomicBool = AtomicBool::new(false);
+
+/// Runs `f` on the window's state, unless another thread is at it, or it panics.
+pub(super) fn with<R>(f: impl FnOnce(&mut Window) -> R) -> Option<R> {
+    if BUSY.swap(true, Ordering::Acquire) {
+        return None;
+    }
+    // SAFETY: BUSY makes us the only one.
+    let window = unsafe { &mut *WINDOW.0.get() };
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(window)));
+    BUSY.store(false, Ordering::Release);
+    result.ok()
+}
+
+/// In a forked child: whoever held the lock is not here.
+pub(super) fn unlock() {
+    BUSY.store(false, Ordering::Relaxed);
+}
+
+/// An iteration begins. Its number, if it lies in an open window; else 0.
+#[inline(always)]
+pub(super) fn step_begin() -> u64 {
+    // SAFETY: the pointers are to statics, or into a segment that stays mapped for ever.
+    let (begun, generation) =
+        unsafe { (&*HOT.begun.load(Ordering::Relaxed), &*HOT.generation.load(Ordering::Relaxed)) };
+    let n = begun.load(Ordering::Relaxed).wrapping_add(1);
+    let seen = gate::announce::<Native>(begun, n, generation);
+    if seen == HOT.quiet.load(Ordering::Relaxed) {
+        return 0;
+    }
+    begin_slowly(n, seen)
+}
+
+#[cold]
+#[inline(never)]
+fn begin_slowly(n: u64, seen: u64) -> u64 {
+    if let Some(joined) = process::joined() {
+        return with(|window| window.begin(joined, n, seen)).unwrap_or(0);
+    }
+    // A forked child's first step: count it in the segment of its own.
+    let joined = std::panic::catch_unwind(process::join_anew).unwrap_or(false);
+    if joined { step_begin_again() } else { 0 }
+}
+
+fn step_begin_again() -> u64 {
+    // SAFETY: as in `step_begin`.
+    let begun = unsafe { &*HOT.begun.load(Ordering::Relaxed) };
+    begun.store(1, Ordering::Relaxed);
+    0
+}
+
+/// What the iteration that [`step_begin`] just returned holds.
+#[inline]
+pub(super) fn step_batch(batch: Batch, dummy: bool) {
+    if HOT.engaged.load(Ordering::Relaxed) != 0 {
+        with(|window| window.batch(batch, if dummy { flags::DUMMY } else { 0 }));
+    }
+}
+
+/// The iteration that began last ends.
+#[inline(always)]
+pub(super) fn step_end() {
+    if HOT.engaged.load(Ordering::Relaxed) != 0 {
+        end_slowly();
+    }
+    // SAFETY: as in `step_begin`.
+    let (begun, ended) = unsafe { (&*HOT.begun.load(Ordering::Relaxed), &*HOT.ended.load(Ordering::Relaxed)) };
+    // SYNC ended: the record of this iteration is in the ring before it counts as ended.
+    ended.store(begun.load(Ordering::Relaxed), Ordering::Release);
+}
+
+#[cold]
+#[inline(never)]
+fn end_slowly() {
+    if let Some(joined) = process::joined() {
+        with(|window| window.end(joined));
+    }
+}

@@ -1,0 +1,102 @@
+//! From a manifest and its fragments to files and streams: what the trace room is told about a capture.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::trace::ledger::write_ledger;
+use crate::trace::meta::{ExportMeta, RankWindow, Selection};
+use crate::trace::output::{Packing, write_chrome};
+
+use super::handle::{Export, TraceFormat};
+use super::manifest::{Artifact, Complete, Manifest};
+
+/// Name of the trace that every finished capture has.
+pub(super) fn trace_name(manifest: &Manifest, format: TraceFormat, rank: Option<u32>) -> String {
+    let prefix = manifest.profile_prefix.as_deref().map_or(String::new(), |p| format!("{p}-"));
+    let rank = rank.map_or(String::new(), |r| format!("-rank{r}"));
+    let ending = match format {
+        TraceFormat::Json => "json",
+        TraceFormat::JsonGz => "json.gz",
+    };
+    format!("{prefix}{}{rank}.trace.{ending}", manifest.capture_id)
+}
+
+/// What the trace says of its capture.
+fn meta(manifest: &Manifest) -> ExportMeta {
+    let word = |by| serde_json::to_value(by).ok().and_then(|v| v.as_str().map(str::to_owned));
+    ExportMeta {
+        capture_id: manifest.capture_id.0.clone(),
+        stepscope_version: manifest.stepscope_version.clone(),
+        complete: match manifest.complete {
+            Complete::Yes => Some(true),
+            Complete::No => Some(false),
+            Complete::Unknown => None,
+        },
+        missing: manifest.missing.clone(),
+        ranks: manifest
+            .ranks
+            .iter()
+            .map(|r| RankWindow {
+                job: r.job.clone(),
+                group: r.group.clone(),
+                rank: r.rank,
+                first_iteration: r.first_iteration,
+                // A rank that captured nothing may have recorded before its window was called off.
+                last_iteration: r.last_iteration.or(Some(0)),
+                dropped: r.dropped,
+                opened_at_ns: r.opened_at_ns,
+                closed_at_ns: r.closed_at_ns,
+                closed_by: r.closed_by.and_then(word),
+            })
+            .collect(),
+    }
+}
+
+fn packing(format: TraceFormat) -> Packing {
+    match format {
+        TraceFormat::Json => Packing::Plain,
+        TraceFormat::JsonGz => Packing::Gzip,
+    }
+}
+
+/// A writer of the trace, made anew from the fragments.
+pub(super) fn trace(manifest: &Manifest, fragments: Vec<PathBuf>, format: TraceFormat, rank: Option<u32>) -> Export {
+    let meta = meta(manifest);
+    let selection = rank.map_or_else(Selection::default, Selection::rank);
+    Box::new(move |sink| write_chrome(&fragments, &meta, &selection, packing(format), sink).map(drop))
+}
+
+/// A writer of the ledger.
+pub(super) fn ledger(manifest: &Manifest, fragments: Vec<PathBuf>) -> Export {
+    let meta = meta(manifest);
+    Box::new(move |sink| write_ledger(&fragments, &meta, &Selection::default(), sink).map(drop))
+}
+
+/// A writer of a file that is there.
+pub(super) fn file(path: PathBuf) -> Export {
+    Box::new(move |sink| io::copy(&mut File::open(path)?, sink).map(drop))
+}
+
+/// Writes the merged trace into the capture's folder, whole or not at all.
+///
+/// # Errors
+/// What the file system said.
+pub(super) fn write_trace(manifest: &Manifest, folder: &Path, fragments: &[PathBuf]) -> io::Result<Artifact> {
+    let name = trace_name(manifest, TraceFormat::JsonGz, None);
+    let part = folder.join(format!("{name}.part"));
+    let written = (|| {
+        let mut sink = BufWriter::with_capacity(1 << 18, File::create(&part)?);
+        let summary = write_chrome(fragments, &meta(manifest), &Selection::default(), Packing::Gzip, &mut sink)?;
+        sink.flush()?;
+        let file = sink.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_data()?;
+        let bytes = file.metadata()?.len();
+        fs::rename(&part, folder.join(&name))?;
+        Ok(Artifact { name, kind: "trace".into(), bytes, events: summary.events })
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    written
+}

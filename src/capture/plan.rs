@@ -1,0 +1,108 @@
+//! From what was asked to what will be done: defaults filled in, limits held, ranks chosen.
+
+use std::time::Duration;
+
+use crate::collector::Collector;
+use crate::collector::source::Source;
+
+use super::manager;
+use super::manifest::Window;
+use super::options::Options;
+use super::request::{Begin, Profiler, StartError, StartRequest};
+use super::running::Plan;
+
+/// Fills in, checks and chooses.
+///
+/// # Errors
+/// See [`StartError`].
+pub(super) fn make(
+    options: &Options,
+    request: &StartRequest,
+    collector: &Collector,
+) -> Result<(Plan, Window), StartError> {
+    let begin = request.begin.unwrap_or_else(|| manager::default_begin(options));
+    let max_iterations = request.max_iterations.unwrap_or(options.default_max_iterations);
+    let profiler = request.profiler.unwrap_or(options.default_profiler);
+    let milliseconds = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    let window = Window {
+        delay_iterations: if let Begin::Delay(delay) = begin { delay } else { 0 },
+        max_iterations,
+        start_iteration: match begin {
+            Begin::At(first) | Begin::AtOrNext(first) => Some(first),
+            Begin::Delay(_) => None,
+        },
+        max_duration_ms: cap("max_duration_ms", request.max_duration_ms, milliseconds(options.max_duration))?,
+        max_events: cap("max_events", request.max_events, options.max_events)?,
+        max_bytes: cap("max_bytes", request.max_bytes, options.max_bytes)?,
+    };
+    let chosen = choose(request, collector)?;
+    if profiler == Profiler::Cuda {
+        let reasons = chosen.iter().map(|s| {
+            let i = s.identity();
+            format!(
+                "rank {} of group {} of job {}: this version of the agent records iterations only",
+                i.rank, i.group, i.job
+            )
+        });
+        return Err(StartError::Unavailable { profiler, reasons: reasons.collect() });
+    }
+    let plan = Plan {
+        begin,
+        max_iterations,
+        profiler,
+        limits: manager::limits(options, &window),
+        lease: options.lease,
+        sources: chosen.iter().map(|s| s.id()).collect(),
+    };
+    Ok((plan, window))
+}
+
+/// A cap from the request within the server's limit, where 0 is none.
+fn cap(field: &'static str, asked: Option<u64>, limit: u64) -> Result<u64, StartError> {
+    match asked {
+        None | Some(0) => Ok(limit),
+        Some(asked) if limit != 0 && asked > limit => Err(StartError::AboveLimit { field, asked, limit }),
+        Some(asked) => Ok(asked),
+    }
+}
+
+fn choose<'a>(request: &StartRequest, collector: &'a Collector) -> Result<Vec<&'a Source>, StartError> {
+    let ranks: Vec<&Source> =
+        collector.sources().iter().filter(|s| s.identity().is_rank && s.is_alive() && s.problem().is_none()).collect();
+    if ranks.is_empty() {
+        return Err(StartError::NoEngine { looked_in: collector.folder().to_owned(), hint: hint(collector) });
+    }
+    let of_job: Vec<&Source> = match &request.job {
+        Some(job) => ranks.iter().copied().filter(|s| &s.identity().job == job).collect(),
+        None => ranks.clone(),
+    };
+    if let (Some(job), true) = (&request.job, of_job.is_empty()) {
+        let mut attached: Vec<String> = ranks.iter().map(|s| s.identity().job.clone()).collect();
+        attached.sort();
+        attached.dedup();
+        return Err(StartError::UnknownJob { asked: job.clone(), attached });
+    }
+    let Some(asked) = &request.ranks else { return Ok(of_job) };
+    let chosen: Vec<&Source> = of_job.iter().copied().filter(|s| asked.contains(&s.identity().rank)).collect();
+    if chosen.is_empty() {
+        let mut attached: Vec<u32> = of_job.iter().map(|s| s.identity().rank).collect();
+        attached.sort_unstable();
+        attached.dedup();
+        return Err(StartError::UnknownRanks { asked: asked.clone(), attached });
+    }
+    Ok(chosen)
+}
+
+/// What was found instead of an engine, and what to do about it.
+fn hint(collector: &Collector) -> String {
+    if let Some(problem) = collector.folder_problem() {
+        return format!("; the folder can't be read: {problem}");
+    }
+    let refused: Vec<String> =
+        collector.refused().map(|(path, reason)| format!("{}: {reason}", path.display())).collect();
+    if !refused.is_empty() {
+        return format!("; refused: {}", refused.join("; "));
+    }
+    "; start the engine with the stepscope package installed and the same STEPSCOPE_DIR, and see `stepscope doctor`"
+        .into()
+}

@@ -1,0 +1,353 @@
+//! One capture while it runs: a state machine without clock, thread or memory of others.
+//!
+//! [`Session::observe`] is told what each rank's status block says and answers with orders; [`Session::stop`] is told
+//! that the window is to close, and why. `now_ns` is CLOCK_MONOTONIC. The manager does what the orders say, and ends the
+//! session when [`Session::is_over`].
+
+use std::collections::BTreeSet;
+
+use crate::collector::source::{Observation, SourceId, SourceIdentity, WindowFacts};
+use crate::wire::gate::{Cause, State as Gate};
+
+use super::manifest::{ClosedBy, State};
+use super::window;
+
+/// How long ranks may take to reach an agreed last iteration before they are closed where they stand.
+pub const STOP_PATIENCE_NS: u64 = 2_000_000_000;
+/// How long they may take on top of that to answer at all.
+pub const FORCE_PATIENCE_NS: u64 = 700_000_000;
+/// A group in which nothing began for this long counts as idle.
+pub const IDLE_NS: u64 = 20_000_000;
+
+/// Limits of one capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest window.
+    pub duration_ns: u64,
+    /// Longest wait for it to open.
+    pub wait_ns: u64,
+    /// Most records; 0: no limit.
+    pub events: u64,
+    /// Most bytes in fragments; 0: no limit.
+    pub bytes: u64,
+}
+
+/// A group's window.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Its job and name.
+    pub key: (String, String),
+    /// What was agreed.
+    pub opening: window::Opening,
+    /// Last iteration; `None` while open-ended.
+    pub last_iteration: Option<u64>,
+    /// How many openings were withdrawn.
+    pub withdrawn: u32,
+    /// Ranks it should have; 0: not known.
+    pub world_size: u32,
+    /// Ranks it should have that were not attached.
+    pub missing_ranks: Vec<u32>,
+    begun: u64,
+    begun_at_ns: u64,
+}
+
+/// How one rank stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Its first iteration is not reached.
+    Waiting,
+    /// Its window is open.
+    Open,
+    /// Its window is closed; the facts are final.
+    Closed,
+    /// It saw the window too late.
+    Missed,
+    /// Its window was called off before it opened.
+    Cancelled,
+    /// Its process died, its memory is gone, or it did not answer.
+    Gone(ClosedBy),
+}
+
+impl Phase {
+    fn is_final(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Open)
+    }
+}
+
+/// One rank of the session.
+#[derive(Debug, Clone)]
+pub struct Rank {
+    /// Its segment.
+    pub source: SourceId,
+    /// Who it is.
+    pub identity: SourceIdentity,
+    /// Index of its group.
+    pub group: usize,
+    /// The generation its window was asked for in.
+    pub generation: u64,
+    /// How it stands.
+    pub phase: Phase,
+    /// What its window did, as far as it is known.
+    pub facts: Option<WindowFacts>,
+    /// Iterations recorded, first and last number among them.
+    pub recorded: (u64, u64, u64),
+    /// All records kept.
+    pub records: u64,
+    /// Records dropped in the window.
+    pub dropped: u64,
+}
+
+/// What the manager is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Lower the last iteration of this rank's window.
+    CloseAt {
+        /// Index of the rank.
+        rank: usize,
+        /// The last iteration.
+        last: u64,
+        /// Why.
+        cause: Cause,
+    },
+    /// Close this rank's window where it stands.
+    ForceClose {
+        /// Index of the rank.
+        rank: usize,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stop {
+    by: ClosedBy,
+    at_ns: u64,
+    ordered: bool,
+    forced: bool,
+}
+
+/// The running capture.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Its groups.
+    pub groups: Vec<Group>,
+    /// Its ranks.
+    pub ranks: Vec<Rank>,
+    limits: Limits,
+    accepted_ns: u64,
+    opened_ns: Option<u64>,
+    began: bool,
+    stop: Option<Stop>,
+    bytes: u64,
+}
+
+impl Group {
+    /// A group whose opening was agreed.
+    pub fn new(
+        key: (String, String),
+        opening: window::Opening,
+        last_iteration: Option<u64>,
+        withdrawn: u32,
+        world_size: u32,
+        present: &BTreeSet<u32>,
+        begun: u64,
+    ) -> Self {
+        // A world size is a stranger's word: no list as long as it likes.
+        let missing_ranks = (0..world_size.min(65_536)).filter(|r| !present.contains(r)).collect();
+        Self { key, opening, last_iteration, withdrawn, world_size, missing_ranks, begun, begun_at_ns: 0 }
+    }
+}
+
+impl Session {
+    /// A session in which every rank has just been armed.
+    pub fn new(groups: Vec<Group>, ranks: Vec<Rank>, limits: Limits, now_ns: u64) -> Self {
+        Self { groups, ranks, limits, accepted_ns: now_ns, opened_ns: None, began: false, stop: None, bytes: 0 }
+    }
+
+    /// Records of rank `rank` were kept: `iterations` of them, with these numbers.
+    pub fn kept(&mut self, rank: usize, records: u64, iterations: Option<(u64, u64, u64)>, bytes: u64) {
+        self.bytes += bytes;
+        let Some(rank) = self.ranks.get_mut(rank) else { return };
+        rank.records += records;
+        if let Some((count, first, last)) = iterations {
+            let r = &mut rank.recorded;
+            *r = if r.0 == 0 { (count, first, last) } else { (r.0 + count, r.1.min(first), r.2.max(last)) };
+        }
+    }
+
+    /// Bytes written to fragments.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// All records kept.
+    pub fn records(&self) -> u64 {
+        self.ranks.iter().map(|r| r.records).sum()
+    }
+
+    /// Why it is being stopped, if it is.
+    pub fn stopped_by(&self) -> Option<ClosedBy> {
+        self.stop.map(|s| s.by)
+    }
+
+    /// Every rank has reached its end.
+    pub fn is_over(&self) -> bool {
+        self.ranks.iter().all(|r| r.phase.is_final())
+    }
+
+    /// Where the capture stands, as long as it is not over.
+    pub fn state(&self) -> State {
+        if self.is_over() {
+            State::Draining
+        } else if self.ranks.iter().any(|r| !matches!(r.phase, Phase::Waiting | Phase::Missed | Phase::Cancelled)) {
+            State::Recording
+        } else if self.began {
+            State::Delaying
+        } else {
+            State::Armed
+        }
+    }
+
+    /// Whether records may come in.
+    pub fn is_hot(&self) -> bool {
+        self.stop.is_some() || self.ranks.iter().any(|r| r.phase == Phase::Open)
+    }
+
+    /// The window is to close. Only the first call counts.
+    pub fn stop(&mut self, by: ClosedBy, now_ns: u64) {
+        if self.stop.is_none() {
+            self.stop = Some(Stop { by, at_ns: now_ns, ordered: false, forced: false });
+        }
+    }
+
+    /// What the ranks' status blocks say now (`None`: the source is gone), and how fast each group runs.
+    pub fn observe(&mut self, now_ns: u64, seen: &[Option<Observation>], rates: &[f64]) -> Vec<Order> {
+        for (rank, seen) in self.ranks.iter_mut().zip(seen) {
+            advance(rank, seen.as_ref());
+        }
+        for (index, group) in self.groups.iter_mut().enumerate() {
+            let begun = largest_begun(&self.ranks, seen, index);
+            if begun > group.begun {
+                self.began = true;
+                (group.begun, group.begun_at_ns) = (begun, now_ns);
+            }
+        }
+        if self.opened_ns.is_none() && self.ranks.iter().any(|r| r.facts.is_some()) {
+            self.opened_ns = Some(now_ns);
+        }
+        self.apply_limits(now_ns);
+        self.close(now_ns, seen, rates)
+    }
+
+    fn apply_limits(&mut self, now_ns: u64) {
+        let Limits { duration_ns, wait_ns, events, bytes } = self.limits;
+        match self.opened_ns {
+            Some(opened) if now_ns.saturating_sub(opened) >= duration_ns => self.stop(ClosedBy::MaxDuration, now_ns),
+            None if now_ns.saturating_sub(self.accepted_ns) >= wait_ns => self.stop(ClosedBy::MaxWait, now_ns),
+            _ => {}
+        }
+        if events > 0 && self.records() >= events {
+            self.stop(ClosedBy::MaxEvents, now_ns);
+        }
+        if bytes > 0 && self.bytes >= bytes {
+            self.stop(ClosedBy::MaxBytes, now_ns);
+        }
+    }
+
+    fn close(&mut self, now_ns: u64, seen: &[Option<Observation>], rates: &[f64]) -> Vec<Order> {
+        let mut orders = Vec::new();
+        let Some(mut stop) = self.stop else { return orders };
+        let waited = now_ns.saturating_sub(stop.at_ns);
+        let cause = wire_cause(stop.by);
+        for (index, group) in self.groups.iter_mut().enumerate() {
+            let members: Vec<usize> = (0..self.ranks.len()).filter(|&i| self.ranks[i].group == index).collect();
+            if members.iter().all(|&i| self.ranks[i].phase.is_final()) {
+                continue;
+            }
+            let running = members.iter().filter_map(|&i| seen[i].as_ref()).any(|o| o.alive && o.begun != o.ended);
+            let idle = !running && now_ns.saturating_sub(group.begun_at_ns) >= IDLE_NS;
+            let ahead = window::ahead(idle, rates.get(index).copied().unwrap_or(0.0), 0);
+            let first = group.opening.first_iteration;
+            let last = window::closing(first, group.last_iteration, group.begun, idle, ahead).unwrap_or(first - 1);
+            // The first order of a stop, then only a group that went idle short of it: never raised.
+            if !stop.ordered || idle && group.last_iteration.is_none_or(|agreed| last < agreed) {
+                group.last_iteration = Some(last);
+                orders.extend(members.iter().map(|&rank| Order::CloseAt { rank, last, cause }));
+            }
+            let called_off = group.last_iteration.is_some_and(|last| last < first);
+            for &i in &members {
+                let rank = &mut self.ranks[i];
+                if rank.phase == Phase::Waiting && (called_off || waited >= STOP_PATIENCE_NS + FORCE_PATIENCE_NS) {
+                    rank.phase = Phase::Cancelled;
+                }
+                if rank.phase == Phase::Open && waited >= STOP_PATIENCE_NS {
+                    if !stop.forced {
+                        orders.push(Order::ForceClose { rank: i });
+                    }
+                    if waited >= STOP_PATIENCE_NS + FORCE_PATIENCE_NS {
+                        rank.phase = Phase::Gone(ClosedBy::Lost);
+                    }
+                }
+            }
+        }
+        stop.ordered = true;
+        stop.forced |= waited >= STOP_PATIENCE_NS;
+        self.stop = Some(stop);
+        orders
+    }
+}
+
+fn largest_begun(ranks: &[Rank], seen: &[Option<Observation>], group: usize) -> u64 {
+    let of_group = ranks.iter().zip(seen).filter(|(r, _)| r.group == group);
+    of_group.filter_map(|(_, o)| o.as_ref()).map(|o| o.begun).max().unwrap_or(0)
+}
+
+/// Moves one rank on, by what its status block says.
+fn advance(rank: &mut Rank, seen: Option<&Observation>) {
+    if rank.phase.is_final() {
+        return;
+    }
+    let Some(seen) = seen else {
+        rank.phase = Phase::Gone(ClosedBy::Died);
+        return;
+    };
+    if seen.gate.0 == rank.generation {
+        match seen.gate.1 {
+            Gate::Open => {
+                rank.phase = Phase::Open;
+                rank.facts = Some(seen.facts);
+                rank.dropped = seen.dropped_total.wrapping_sub(seen.facts.dropped_at_open);
+            }
+            Gate::Closed => {
+                let opened = seen.facts.open != crate::trace::event::Anchor::default();
+                rank.phase = match seen.facts.cause {
+                    Cause::Missed => Phase::Missed,
+                    Cause::Lease if !opened => Phase::Gone(ClosedBy::Lease),
+                    _ if seen.facts.last_iteration < seen.facts.first_iteration => Phase::Cancelled,
+                    _ => Phase::Closed,
+                };
+                if opened {
+                    rank.facts = Some(seen.facts);
+                    rank.dropped = seen.dropped_total.wrapping_sub(seen.facts.dropped_at_open);
+                }
+                return;
+            }
+            Gate::Idle | Gate::Armed | Gate::Opening | Gate::Closing => {}
+        }
+    }
+    if seen.broken {
+        rank.phase = Phase::Gone(ClosedBy::Lost);
+    } else if !seen.alive {
+        rank.phase = Phase::Gone(if seen.exited { ClosedBy::Exit } else { ClosedBy::Died });
+    }
+}
+
+fn wire_cause(by: ClosedBy) -> Cause {
+    match by {
+        ClosedBy::MaxDuration => Cause::MaxDuration,
+        ClosedBy::MaxEvents => Cause::MaxEvents,
+        ClosedBy::MaxBytes => Cause::MaxBytes,
+        ClosedBy::Shutdown => Cause::Shutdown,
+        ClosedBy::Failed => Cause::Failed,
+        ClosedBy::Lease | ClosedBy::SidecarDied => Cause::Lease,
+        _ => Cause::Stop,
+    }
+}

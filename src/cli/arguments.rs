@@ -1,0 +1,330 @@
+//! Everything that can be typed after `stepscope`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use secrecy::SecretString;
+
+use super::serve::ServeArguments;
+
+/// Slices an exact window of engine iterations out of a running LLM inference server, as one Chrome trace.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stepscope",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_long_help = super::exit::HELP,
+    after_help = "`stepscope --help` lists the exit codes; `stepscope COMMAND --help` explains a command."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the sidecar: find engines, capture windows, serve HTTP
+    Serve(Box<ServeArguments>),
+    /// Capture a window of a simulated engine, end to end, without a GPU or a model
+    Demo(DemoArguments),
+    /// Start a capture
+    Start(StartArguments),
+    /// Stop the running capture
+    Stop(StopArguments),
+    /// Show attached ranks, refused segments and the running capture
+    Status(StatusArguments),
+    /// List captures, or remove them
+    Captures(CapturesArguments),
+    /// Download a capture's trace
+    Get(GetArguments),
+    /// Find out why an engine is not seen, on this machine
+    Doctor(DoctorArguments),
+    /// Print a completion script for a shell
+    Completions(CompletionsArguments),
+    /// A simulated engine: what `demo` runs
+    #[command(hide = true)]
+    Engine(EngineArguments),
+}
+
+/// Which sidecar, and how to speak to it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Sidecar")]
+pub struct ConnectArguments {
+    /// Where the sidecar listens
+    #[arg(long, env = "STEPSCOPE_URL", hide_env_values = true, default_value = "http://127.0.0.1:8001")]
+    pub url: String,
+    /// Bearer token, if the sidecar wants one; better set in the variable, since arguments can be seen by others
+    #[arg(long, env = "STEPSCOPE_TOKEN", hide_env_values = true)]
+    pub token: Option<SecretString>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct OutputArguments {
+    /// Print the sidecar's JSON unchanged instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whether to wait for the end.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct WaitArguments {
+    /// Wait until the capture is over and its trace is written, at most this long [600 if no number is given]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "600")]
+    pub wait: Option<u64>,
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+#[command(long_about = "\
+Capture a window of a simulated engine, end to end, without a GPU or a model.
+
+Starts a simulated engine (two ranks in lockstep, two real processes, batches coming and going) and a sidecar on a free \
+loopback port, posts /start_profile to it, waits until the capture is done and writes the trace. Everything else it \
+started or made is gone afterwards.")]
+pub struct DemoArguments {
+    /// Folder for the trace; made if it is not there
+    #[arg(long, short, value_name = "DIR", default_value = "stepscope-demo")]
+    pub out: PathBuf,
+    /// Iterations to skip
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub delay_iterations: u64,
+    /// Iterations to capture
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub max_iterations: u64,
+    /// Ranks of the simulated engine
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub ranks: u32,
+    /// Print the capture's JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `start`.
+#[derive(Debug, Args)]
+#[command(long_about = "\
+Start a capture.
+
+Returns as soon as the ranks agreed on the first iteration; the capture goes on behind it. What is not given is left to \
+the sidecar's defaults. One capture runs at a time.
+
+With --wait the command stays until the trace is written and its exit code tells how it went; ending the command does \
+not end the capture.")]
+pub struct StartArguments {
+    /// Skip exactly this many iterations first
+    #[arg(long, value_name = "N", conflicts_with = "start_iteration")]
+    pub delay_iterations: Option<u64>,
+    /// Capture exactly this many; 0 is until stop
+    #[arg(long, value_name = "N")]
+    pub max_iterations: Option<u64>,
+    /// Begin at exactly this iteration instead; one in the past is refused
+    #[arg(long, value_name = "K")]
+    pub start_iteration: Option<u64>,
+    /// What to switch on while the window is open: steps, or cuda where the sidecar has it
+    #[arg(long, value_name = "NAME")]
+    pub profiler: Option<String>,
+    /// Only this job (one engine), by name; all that are attached otherwise
+    #[arg(long, value_name = "NAME")]
+    pub job: Option<String>,
+    /// Only these ranks, for example 0,1
+    #[arg(long, value_name = "RANKS", value_delimiter = ',')]
+    pub ranks: Option<Vec<u32>>,
+    /// Close the window after this many milliseconds at the latest
+    #[arg(long, value_name = "MS")]
+    pub max_duration_ms: Option<u64>,
+    /// Close the window after this many records
+    #[arg(long, value_name = "N")]
+    pub max_events: Option<u64>,
+    /// Close the window after this many bytes of records
+    #[arg(long, value_name = "BYTES")]
+    pub max_bytes: Option<u64>,
+    /// Put this in front of the trace's file name
+    #[arg(long, value_name = "TEXT")]
+    pub profile_prefix: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub wait: WaitArguments,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub output: OutputArguments,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connect: ConnectArguments,
+}
+
+/// `stop`.
+#[derive(Debug, Args)]
+#[command(long_about = "\
+Stop the running capture.
+
+All ranks close at the same iteration. Stopping before the window opened cancels the capture; with nothing running it \
+does nothing and succeeds.")]
+pub struct StopArguments {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub wait: WaitArguments,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub output: OutputArguments,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connect: ConnectArguments,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub output: OutputArguments,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connect: ConnectArguments,
+}
+
+/// `captures`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct CapturesArguments {
+    /// What to do with them; list them if nothing is given.
+    #[command(subcommand)]
+    pub command: Option<CapturesCommand>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub output: OutputArguments,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connect: ConnectArguments,
+}
+
+/// `captures ...`.
+#[derive(Debug, Subcommand)]
+pub enum CapturesCommand {
+    /// Remove captures and their files
+    Rm(RemoveArguments),
+}
+
+/// `captures rm`.
+#[derive(Debug, Args)]
+pub struct RemoveArguments {
+    /// Which captures, by id
+    #[arg(required = true, value_name = "ID")]
+    pub ids: Vec<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub output: OutputArguments,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connect: ConnectArguments,
+}
+
+/// `get`.
+#[derive(Debug, Args)]
+#[command(long_about = "\
+Download a capture's trace.
+
+Waits for a capture that is not over yet. An incomplete capture is delivered all the same: what is missing is printed \
+and the exit code is 5.
+
+Open the trace at https://ui.perfetto.dev (Open trace file) or in chrome://tracing; both read .json and .json.gz.")]
+pub struct GetArguments {
+    /// Which capture, by id; `latest` is the newest
+    #[arg(value_name = "ID", default_value = "latest")]
+    pub id: String,
+    /// File or folder to write to, or - for standard output [the sidecar's file name, in this folder]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Format [what FILE ends in, else json.gz]
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Only this rank, as HolisticTraceAnalysis wants it: one file per rank
+    #[arg(long, value_name = "N")]
+    pub rank: Option<u32>,
+    /// Wait at most this long for a capture that is not over yet
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub wait: u64,
+    /// Print the capture's JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connect: ConnectArguments,
+}
+
+/// Formats of a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Chrome JSON
+    #[value(name = "json")]
+    Json,
+    /// Chrome JSON, compressed
+    #[value(name = "json.gz")]
+    JsonGz,
+}
+
+impl Format {
+    /// As it stands in a query and at the end of a file name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::JsonGz => "json.gz",
+        }
+    }
+}
+
+/// `doctor`.
+#[derive(Debug, Args)]
+#[command(long_about = "\
+Find out why an engine is not seen, on this machine.
+
+Looks at the segment folder, every segment in it, this machine's kernel and memory, the processes that look like an \
+engine, the Python package and the sidecar, and says for each thing that is wrong what mends it. It only reads: neither \
+the engine nor the sidecar is disturbed.
+
+The exit code is 1 if anything is bad.")]
+pub struct DoctorArguments {
+    /// Folder in which engines and sidecar meet [/dev/shm/stepscope-<uid>]
+    #[arg(long, value_name = "DIR", env = "STEPSCOPE_DIR", hide_env_values = true)]
+    pub dir: Option<PathBuf>,
+    /// Python that runs the engine; its stepscope package is looked at
+    #[arg(long, value_name = "FILE", default_value = "python3")]
+    pub python: PathBuf,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connect: ConnectArguments,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+#[command(long_about = "\
+Print a completion script for a shell.
+
+For example: stepscope completions bash > ~/.local/share/bash-completion/completions/stepscope")]
+pub struct CompletionsArguments {
+    /// Which shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `engine`.
+#[derive(Debug, Args)]
+pub struct EngineArguments {
+    /// Ranks, each a process
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub ranks: u32,
+    /// Iterations to run; 0 is until ended
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub iterations: u64,
+    /// How long an iteration takes, microseconds
+    #[arg(long, value_name = "US", default_value_t = 1000)]
+    pub step_us: u64,
+    /// Stay alive but make no further iteration after this many; 0 is never
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub idle_after: u64,
+}

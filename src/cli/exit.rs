@@ -1,0 +1,71 @@
+//! The exit codes, and which error gives which.
+
+use crate::client::ClientError;
+use crate::client::types::{Capture, Complete};
+
+/// What the command leaves behind for a script; in `--help` and in the README as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It worked.
+    Ok = 0,
+    /// It did not: the capture failed, a file could not be written, `doctor` found something bad.
+    Failed = 1,
+    /// The arguments make no sense. (clap's own code, too.)
+    Usage = 2,
+    /// No sidecar could be reached.
+    Unreachable = 3,
+    /// The sidecar said no: a wrong value, no token, a capture is running, no engine is attached.
+    Refused = 4,
+    /// The trace was delivered, but something that was asked for is missing in it.
+    Incomplete = 5,
+}
+
+/// The table for `--help`.
+pub const HELP: &str = "\
+Exit codes:
+  0  it worked
+  1  it failed: the capture failed, a file could not be written, doctor found something bad
+  2  the arguments make no sense
+  3  no sidecar could be reached
+  4  the sidecar refused: wrong value, no token, a capture is running, no engine is attached
+  5  delivered, but incomplete: the capture says what is missing";
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl Exit {
+    /// For an error that reached the top.
+    pub fn of_error(error: &anyhow::Error) -> Self {
+        if error.is::<UsageError>() {
+            return Self::Usage;
+        }
+        match error.downcast_ref::<ClientError>() {
+            Some(ClientError::BadUrl { .. }) => Self::Usage,
+            Some(ClientError::Unreachable { .. } | ClientError::TimedOut { .. } | ClientError::NotStepscope { .. }) => {
+                Self::Unreachable
+            }
+            Some(ClientError::Unauthorized { .. } | ClientError::Refused { .. }) => Self::Refused,
+            Some(ClientError::Failed { .. } | ClientError::CutShort { .. } | ClientError::File { .. }) | None => {
+                Self::Failed
+            }
+        }
+    }
+
+    /// For a capture that is final.
+    pub fn of_capture(capture: &Capture) -> Self {
+        match (capture.state.as_str(), capture.complete) {
+            ("failed", _) => Self::Failed,
+            ("done", Complete::No) => Self::Incomplete,
+            _ => Self::Ok,
+        }
+    }
+}
+
+/// Arguments that each make sense but not together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);

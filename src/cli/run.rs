@@ -1,0 +1,43 @@
+//! From arguments to an exit code.
+
+use clap::Parser;
+
+use super::arguments::{Cli, Command};
+use super::exit::Exit;
+
+/// Reads the arguments of this process and does what they say.
+pub fn main() -> Exit {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("error: {}", sentence(&error));
+            Exit::of_error(&error)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        // These two bring threads and runtimes of their own.
+        Command::Serve(arguments) => super::serve::run(*arguments),
+        Command::Engine(arguments) => super::engine::run(&arguments),
+        Command::Completions(arguments) => super::completions::run(&arguments),
+        Command::Demo(arguments) => block_on(super::demo::run(arguments)),
+        Command::Start(arguments) => block_on(super::start::run(arguments)),
+        Command::Stop(arguments) => block_on(super::stop::run(arguments)),
+        Command::Status(arguments) => block_on(super::status::run(arguments)),
+        Command::Captures(arguments) => block_on(super::captures::run(arguments)),
+        Command::Get(arguments) => block_on(super::get::run(arguments)),
+        Command::Doctor(arguments) => block_on(super::doctor::run(arguments)),
+    }
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// A client's error says everything itself; others are said with their causes.
+fn sentence(error: &anyhow::Error) -> String {
+    if error.is::<crate::client::ClientError>() { error.to_string() } else { format!("{error:#}") }
+}

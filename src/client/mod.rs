@@ -1,0 +1,16 @@
+//! The sidecar as seen from the other end of its HTTP: what `stepscope start|stop|status|captures|get` stand on.
+//!
+//! It knows the sidecar by its answers alone, so a remote one works like a local one and a newer one like an older one:
+//! unknown fields are ignored, missing ones have defaults ([`types`]). Every failure keeps the sidecar's own words and
+//! says what to do next ([`error`]). Plain HTTP only.
+//!
+//! Called by `cli`. Uses nothing else of ours.
+
+mod download;
+mod error;
+mod http;
+pub mod types;
+
+pub use download::{Delivered, Progress};
+pub use error::ClientError;
+pub use http::{Client, Reply, StartBody};

@@ -1,0 +1,441 @@
+//! One segment, as the sidecar works with it: who it is, what its window does, and its rings.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::trace::event::{Anchor, Event};
+use crate::wire::control::{self, Parameters, profiler};
+use crate::wire::gate::{self, Cause, State, facts};
+use crate::wire::layout::{Facts, Role, unpack};
+use crate::wire::record::{Record, Words};
+use crate::wire::ring::{Consumer, MappedRing};
+use crate::wire::segment::Segment;
+
+use super::events;
+
+/// Records taken from one ring in one go.
+const BATCH_RECORDS: usize = 4096;
+/// The rate is taken over this long.
+const RATE_SPAN: Duration = Duration::from_secs(2);
+
+/// Tells two segments apart, also two of one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(pub u64);
+
+/// Who a source is; cleaned of what a stranger might have put there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceIdentity {
+    /// All groups of one engine.
+    pub job: String,
+    /// The ranks that step together.
+    pub group: String,
+    /// Rank within the group.
+    pub rank: u32,
+    /// Ranks of the group; 0 when not known.
+    pub world_size: u32,
+    /// Runs iterations.
+    pub is_rank: bool,
+    /// Engine and version.
+    pub engine: String,
+    /// What people call it.
+    pub label: String,
+    /// Version of the agent.
+    pub agent: String,
+    /// Process id in its own pid namespace.
+    pub pid: u32,
+}
+
+/// What a source's status block says at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Observation {
+    /// Iterations begun.
+    pub begun: u64,
+    /// Iterations ended.
+    pub ended: u64,
+    /// Generation and state of its gate.
+    pub gate: (u64, State),
+    /// Facts of that generation's window; whole once the state is open, final once it is closed.
+    pub facts: WindowFacts,
+    /// Its process lives.
+    pub alive: bool,
+    /// Its process said goodbye.
+    pub exited: bool,
+    /// Its memory makes no sense, or is gone.
+    pub broken: bool,
+    /// Records dropped since it was made.
+    pub dropped_total: u64,
+}
+
+/// [`Facts`], copied out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "documented in wire::layout::Facts")]
+pub struct WindowFacts {
+    pub first_iteration: u64,
+    pub last_iteration: u64,
+    pub overrun: u64,
+    pub cause: Cause,
+    pub mid_iteration: bool,
+    pub overlapped: bool,
+    pub dropped_at_open: u64,
+    pub open: Anchor,
+    pub close: Anchor,
+}
+
+/// Records of one ring, checked.
+#[derive(Debug)]
+pub struct Drained<'a> {
+    /// Which ring.
+    pub ring: u32,
+    /// Absolute index of the first event in its ring.
+    pub first_index: u64,
+    /// The events, one per record, without a hole.
+    pub events: &'a [Event],
+    /// Now, on the source's clock.
+    pub anchor: Anchor,
+    /// Records dropped since the segment was made.
+    pub dropped_total: u64,
+}
+
+/// A segment that this sidecar drains.
+#[derive(Debug)]
+pub struct Source {
+    segment: Segment,
+    identity: SourceIdentity,
+    rings: Vec<Consumer<MappedRing>>,
+    alive: bool,
+    problem: Option<String>,
+    samples: VecDeque<(Instant, u64)>,
+    changed: Instant,
+    records_total: u64,
+    invalid_total: u64,
+    scratch: Vec<Words>,
+}
+
+impl Source {
+    pub(super) fn new(segment: Segment, now: Instant) -> Self {
+        let header = *segment.header();
+        let identity = SourceIdentity {
+            job: unpack(&header.job),
+            group: unpack(&header.group),
+            rank: header.rank,
+            world_size: header.world_size,
+            is_rank: header.role == Role::Rank as u32,
+            engine: unpack(&header.engine),
+            label: unpack(&header.label),
+            agent: unpack(&header.agent),
+            pid: header.pid,
+        };
+        let rings = (0..segment.ring_count()).map(|i| Consumer::new(segment.ring(i))).collect();
+        let begun = segment.status().begun.load(Ordering::Relaxed);
+        let alive = segment.alive();
+        Self {
+            segment,
+            identity,
+            rings,
+            alive,
+            problem: None,
+            samples: VecDeque::from([(now, begun)]),
+            changed: now,
+            records_total: 0,
+            invalid_total: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Its name among sources.
+    pub fn id(&self) -> SourceId {
+        SourceId(self.segment.header().instance)
+    }
+
+    /// Who it is.
+    pub fn identity(&self) -> &SourceIdentity {
+        &self.identity
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        self.segment.path()
+    }
+
+    /// Whether its process lived when last looked.
+    pub fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    /// Why it is of no use any more.
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Records taken by this sidecar.
+    pub fn records_total(&self) -> u64 {
+        self.records_total
+    }
+
+    /// Records that no agent of ours writes.
+    pub fn invalid_total(&self) -> u64 {
+        self.invalid_total
+    }
+
+    /// Records dropped since it was made.
+    pub fn dropped_total(&self) -> u64 {
+        self.segment.dropped()
+    }
+
+    /// Whether its process registered for expedited barriers.
+    pub fn has_membarrier(&self) -> bool {
+        self.segment.header().membarrier != 0
+    }
+
+    /// Looks whether the process lives and the memory is there, and samples the rate.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        self.alive = self.segment.alive();
+        if self.segment.lost() && self.problem.is_none() {
+            self.problem = Some("the segment's file was cut short while it was in use".into());
+        }
+        let begun = self.begun();
+        self.note(now, begun);
+        self.samples.push_back((now, begun));
+        while self.samples.len() > 2 && self.samples[1].0 + RATE_SPAN < now {
+            self.samples.pop_front();
+        }
+    }
+
+    fn note(&mut self, now: Instant, begun: u64) {
+        if self.samples.back().is_some_and(|s| s.1 != begun) {
+            self.changed = now;
+            if let Some(last) = self.samples.back_mut() {
+                last.1 = begun;
+            }
+        }
+    }
+
+    /// Iterations begun.
+    pub fn begun(&self) -> u64 {
+        self.segment.status().begun.load(Ordering::Acquire)
+    }
+
+    /// Iterations ended.
+    pub fn ended(&self) -> u64 {
+        self.segment.status().ended.load(Ordering::Acquire)
+    }
+
+    /// Whether no iteration runs, and none has begun for `quiet`.
+    pub fn is_idle(&mut self, now: Instant, quiet: Duration) -> bool {
+        let (ended, begun) = (self.ended(), self.begun());
+        self.note(now, begun);
+        begun == ended && now.duration_since(self.changed) >= quiet
+    }
+
+    /// Iterations per second, lately.
+    pub fn rate(&self) -> f64 {
+        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else { return 0.0 };
+        let seconds = last.0.duration_since(first.0).as_secs_f64();
+        if seconds > 0.0 { last.1.saturating_sub(first.1) as f64 / seconds } else { 0.0 }
+    }
+
+    /// What the status block says now.
+    pub fn observe(&self) -> Observation {
+        let status = self.segment.status();
+        // SYNC gate: acquire, so that the facts below are at least as new.
+        let gate = gate::split(status.gate.load(Ordering::Acquire));
+        Observation {
+            begun: self.begun(),
+            ended: self.ended(),
+            gate: gate.unwrap_or((0, State::Idle)),
+            facts: copy(&status.facts),
+            alive: self.alive,
+            exited: status.exited.load(Ordering::Acquire) == 1,
+            broken: self.problem.is_some() || gate.is_none(),
+            dropped_total: self.segment.dropped(),
+        }
+    }
+
+    /// Asks for a window in a generation of its own, which is returned. Does not wake the helper thread.
+    pub fn arm(&mut self, first_iteration: u64, last_iteration: u64) -> u64 {
+        self.publish(true, first_iteration, last_iteration)
+    }
+
+    /// Takes back whatever was asked for.
+    pub fn withdraw(&mut self) {
+        self.publish(false, 0, 0);
+        self.segment.wake();
+    }
+
+    fn publish(&mut self, armed: bool, first_iteration: u64, last_iteration: u64) -> u64 {
+        let control = self.segment.control();
+        // Even, and larger than what a sidecar that died in the middle of this may have left.
+        let generation = (control.generation.load(Ordering::Acquire) | 1).wrapping_add(1);
+        let profiler = profiler::STEPS;
+        control.publish(&Parameters { generation, armed, profiler, first_iteration, last_iteration });
+        generation
+    }
+
+    /// The generation and window that hold, if a window is asked for.
+    pub fn armed(&self) -> Option<Parameters> {
+        control::read(&self.segment.control().words()).filter(|p| p.armed)
+    }
+
+    /// Lets the agent go on until `deadline_ns` (CLOCK_MONOTONIC).
+    pub fn renew_lease(&self, deadline_ns: u64) {
+        self.segment.control().lease_deadline_ns.store(deadline_ns, Ordering::Release);
+    }
+
+    /// Orders the window closed at the end of iteration `last`, or never opened if that is before its first one. Only
+    /// ever lowers.
+    pub fn close_at(&self, last: u64, cause: Cause) {
+        let control = self.segment.control();
+        if last < control.close_last.load(Ordering::Relaxed) {
+            control.close_cause.store(cause as u64, Ordering::Relaxed);
+            // SYNC close: pairs with the agent's acquire loads; the cause is there first.
+            control.close_last.store(last, Ordering::Release);
+        }
+        self.segment.wake();
+    }
+
+    /// Orders the window of `generation` closed at once, mid-iteration if need be.
+    pub fn force_close(&self, generation: u64) {
+        self.segment.control().force_close.store(generation, Ordering::Release);
+        self.segment.wake();
+    }
+
+    /// Wakes the helper thread, so that it sees what was asked.
+    pub fn wake(&self) {
+        self.segment.wake();
+    }
+
+    /// Fetches every record, and hands those of `generation` to `keep`, ring by ring in runs without a hole. Records are
+    /// freed once `keep` has returned `Ok`; those of other generations at once.
+    ///
+    /// # Errors
+    /// Whatever `keep` says; what it did not take stays in the ring.
+    pub fn drain<E>(
+        &mut self,
+        generation: Option<u64>,
+        mut keep: impl FnMut(&Drained<'_>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let mut drained = 0;
+        let wanted = generation.map(|g| g as u32);
+        for index in 0..self.rings.len() {
+            loop {
+                let taken = self.drain_ring(index, wanted, &mut keep)?;
+                drained += taken;
+                if taken < BATCH_RECORDS as u64 {
+                    break;
+                }
+            }
+        }
+        Ok(drained)
+    }
+
+    fn drain_ring<E>(
+        &mut self,
+        index: usize,
+        wanted: Option<u32>,
+        keep: &mut impl FnMut(&Drained<'_>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        if self.problem.is_some() {
+            return Ok(0);
+        }
+        let mut words = std::mem::take(&mut self.scratch);
+        words.clear();
+        let ring = &mut self.rings[index];
+        let first_index = match ring.peek(BATCH_RECORDS, &mut words) {
+            Ok(first) => first,
+            Err(corrupt) => {
+                self.problem = Some(format!("ring {index} makes no sense: {corrupt:?}"));
+                return Ok(0);
+            }
+        };
+        let result = if words.is_empty() { Ok(()) } else { self.keep_runs(index, first_index, &words, wanted, keep) };
+        let count = words.len() as u64;
+        self.scratch = words;
+        result?;
+        if count > 0 {
+            self.rings[index].advance(count);
+            self.records_total += count;
+        }
+        Ok(count)
+    }
+
+    fn keep_runs<E>(
+        &mut self,
+        index: usize,
+        first_index: u64,
+        words: &[Words],
+        wanted: Option<u32>,
+        keep: &mut impl FnMut(&Drained<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (anchor, dropped_total) = (self.anchor(), self.segment.dropped());
+        let mut run: Vec<Event> = Vec::new();
+        let mut run_first = first_index;
+        for (i, w) in (first_index..).zip(words) {
+            let ours = wanted == Some(Record::generation_of(w));
+            let event = if ours { events::trusted(&self.segment, w) } else { None };
+            self.invalid_total += u64::from(ours && event.is_none());
+            match event {
+                Some(event) => {
+                    if run.is_empty() {
+                        run_first = i;
+                    }
+                    run.push(event);
+                }
+                None if !run.is_empty() => {
+                    let events = std::mem::take(&mut run);
+                    let ring = index as u32;
+                    keep(&Drained { ring, first_index: run_first, events: &events, anchor, dropped_total })?;
+                }
+                None => {}
+            }
+        }
+        if run.is_empty() {
+            return Ok(());
+        }
+        keep(&Drained { ring: index as u32, first_index: run_first, events: &run, anchor, dropped_total })
+    }
+
+    /// Frees every record unread.
+    pub(super) fn discard_backlog(&mut self) {
+        let _ = self.drain(None, |_| Ok::<_, std::convert::Infallible>(()));
+    }
+
+    /// Now, on its clock.
+    pub fn anchor(&self) -> Anchor {
+        events::anchor(self.segment.clock().anchor())
+    }
+
+    /// How fast its clock ticks, by what has passed since it joined; 0 when that is too little to tell.
+    pub fn ticks_per_second(&self) -> u64 {
+        let (then, now) = (self.segment.header().attach, self.anchor());
+        let ns = u128::from(now.monotonic_ns.saturating_sub(then.monotonic_ns));
+        let ticks = u128::from(now.ticks.saturating_sub(then.ticks));
+        if ns < 1_000_000 { 0 } else { u64::try_from(ticks * 1_000_000_000 / ns).unwrap_or(0) }
+    }
+
+    /// Removes its file.
+    pub(super) fn unlink(&self) {
+        self.segment.unlink();
+    }
+}
+
+fn copy(facts: &Facts) -> WindowFacts {
+    let flags = facts.flags.load(Ordering::Relaxed);
+    let anchor = |words: &[std::sync::atomic::AtomicU64; 3]| Anchor {
+        ticks: words[0].load(Ordering::Relaxed),
+        monotonic_ns: words[1].load(Ordering::Relaxed),
+        realtime_ns: words[2].load(Ordering::Relaxed),
+    };
+    WindowFacts {
+        first_iteration: facts.first_iteration.load(Ordering::Relaxed),
+        last_iteration: facts.last_iteration.load(Ordering::Relaxed),
+        overrun: facts.overrun.load(Ordering::Relaxed),
+        cause: Cause::from_word(facts.cause.load(Ordering::Relaxed)),
+        mid_iteration: flags & facts::MID_ITERATION != 0,
+        overlapped: flags & facts::OVERLAPPED != 0,
+        dropped_at_open: facts.dropped_at_open.load(Ordering::Relaxed),
+        open: anchor(&facts.open),
+        close: anchor(&facts.close),
+    }
+}

@@ -1,0 +1,20 @@
+//! Why an engine is not seen: what `stepscope doctor` finds on this machine, and the line that mends each thing.
+//!
+//! It only reads, and only in ways that can't disturb: a segment is opened read-only, read with `pread`, never mapped
+//! and never locked (so closing it drops no lock, and a file cut short raises no signal). It runs in a short-lived
+//! process of its own.
+//!
+//! Called by `cli::doctor`. Uses `wire`.
+
+mod examine;
+mod finding;
+mod folder;
+mod machine;
+mod processes;
+mod python;
+mod segments;
+mod space;
+
+pub use examine::{examine, folder, verdict};
+pub use finding::{Finding, Level};
+pub use space::free_bytes;

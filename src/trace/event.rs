@@ -1,0 +1,269 @@
+//! The trusted event model, and its fixed 64-byte encoding in a fragment.
+//!
+//! The collector makes events out of records that it has checked; from here on nobody looks at shared memory. All
+//! integers are little-endian, whatever the machine.
+//!
+//! | bytes | iteration (kind 1) | thread (kind 2) | skipped (kind 3) |
+//! | --- | --- | --- | --- |
+//! | 0..2 | kind | kind | kind |
+//! | 2..4 | flags | 0 | 0 |
+//! | 4..8 | 0 | bytes of the name | 0 |
+//! | 8..16 | iteration number | thread id | 0 |
+//! | 16..32 | begin ticks · end ticks | name, UTF-8, from byte 16 on | 0 |
+//! | 32..48 | context requests · context tokens · generation requests · generation tokens | name | 0 |
+//! | 48..56 | device nanoseconds, all ones for none | name | 0 |
+//! | 56..64 | 0 | name | 0 |
+//!
+//! Kinds from 4 on are free for spans, instants, counters and requests: a reader counts the kinds it does not know.
+
+/// Bytes of every encoded event.
+pub const EVENT_BYTES: usize = 64;
+
+/// Longest thread name kept, bytes.
+pub const THREAD_NAME_BYTES: usize = 48;
+
+const KIND_ITERATION: u16 = 1;
+const KIND_THREAD: u16 = 2;
+const KIND_SKIPPED: u16 = 3;
+const NO_DEVICE_TIME: u64 = u64::MAX;
+
+/// All clocks of one instant. Two of them make ticks into nanoseconds, see [`crate::trace::clock`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Anchor {
+    /// The engine's own counter.
+    pub ticks: u64,
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub monotonic_ns: u64,
+    /// CLOCK_REALTIME, nanoseconds since the epoch.
+    pub realtime_ns: u64,
+}
+
+/// The batch of one iteration, in vLLM's words: context is prefill, generation is decode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Batch {
+    /// Requests in their context (prefill) phase.
+    pub context_requests: u32,
+    /// Tokens computed for them.
+    pub context_tokens: u32,
+    /// Requests in their generation (decode) phase.
+    pub generation_requests: u32,
+    /// Tokens computed for them.
+    pub generation_tokens: u32,
+}
+
+/// What an iteration was like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(u16);
+
+impl Flags {
+    /// A dummy batch that keeps data-parallel ranks in step.
+    pub const DUMMY: Self = Self(1);
+    /// The next begin ended it: no end was seen.
+    pub const UNENDED: Self = Self(2);
+    /// The window was closed while it ran; its end is the closing time.
+    pub const MID_ITERATION: Self = Self(4);
+    /// No batch composition was given.
+    pub const NO_BATCH: Self = Self(8);
+
+    /// From bits, in the order of the constants; bits that mean nothing are dropped.
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits & 15)
+    }
+
+    /// The bits.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// Both.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` is set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// One iteration inside a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Iteration {
+    /// Number, from 1 per process.
+    pub iteration: u64,
+    /// Begin, ticks.
+    pub begin_ticks: u64,
+    /// End, ticks.
+    pub end_ticks: u64,
+    /// What was computed; means nothing with [`Flags::NO_BATCH`].
+    pub batch: Batch,
+    /// Device time in nanoseconds, where a hook could record it.
+    pub device_ns: Option<u64>,
+    /// What it was like.
+    pub flags: Flags,
+}
+
+/// A thread's name, cut to [`THREAD_NAME_BYTES`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ThreadName {
+    bytes: [u8; THREAD_NAME_BYTES],
+    length: u8,
+}
+
+impl ThreadName {
+    /// Keeps the longest part from the start that fits and is valid UTF-8.
+    pub fn new(name: &[u8]) -> Self {
+        let name = &name[..name.len().min(THREAD_NAME_BYTES)];
+        let valid = match std::str::from_utf8(name) {
+            Ok(name) => name.len(),
+            Err(error) => error.valid_up_to(),
+        };
+        let mut bytes = [0; THREAD_NAME_BYTES];
+        bytes[..valid].copy_from_slice(&name[..valid]);
+        Self { bytes, length: valid as u8 }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for ThreadName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+/// A thread names itself before its first event of a capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thread {
+    /// Thread id in the engine's pid namespace.
+    pub tid: u64,
+    /// What it is called.
+    pub name: ThreadName,
+}
+
+/// What one 64-byte slot of a fragment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// See [`Iteration`].
+    Iteration(Iteration),
+    /// See [`Thread`].
+    Thread(Thread),
+    /// A ring record that is none of this capture's: it keeps a block's ring indices without a hole.
+    Skipped,
+}
+
+impl Event {
+    /// Encodes.
+    pub fn to_bytes(&self) -> [u8; EVENT_BYTES] {
+        let mut bytes = [0; EVENT_BYTES];
+        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        match self {
+            Self::Iteration(i) => {
+                put(0, &KIND_ITERATION.to_le_bytes());
+                put(2, &i.flags.bits().to_le_bytes());
+                put(8, &i.iteration.to_le_bytes());
+                put(16, &i.begin_ticks.to_le_bytes());
+                put(24, &i.end_ticks.to_le_bytes());
+                put(32, &i.batch.context_requests.to_le_bytes());
+                put(36, &i.batch.context_tokens.to_le_bytes());
+                put(40, &i.batch.generation_requests.to_le_bytes());
+                put(44, &i.batch.generation_tokens.to_le_bytes());
+                put(48, &i.device_ns.unwrap_or(NO_DEVICE_TIME).to_le_bytes());
+            }
+            Self::Thread(t) => {
+                put(0, &KIND_THREAD.to_le_bytes());
+                put(4, &u32::from(t.name.length).to_le_bytes());
+                put(8, &t.tid.to_le_bytes());
+                put(16, &t.name.bytes);
+            }
+            Self::Skipped => put(0, &KIND_SKIPPED.to_le_bytes()),
+        }
+        bytes
+    }
+
+    /// Decodes. `None`: a kind that this version does not know.
+    pub fn from_bytes(bytes: &[u8; EVENT_BYTES]) -> Option<Self> {
+        match half(bytes, 0) {
+            KIND_ITERATION => {
+                let device_ns = long(bytes, 48);
+                Some(Self::Iteration(Iteration {
+                    iteration: long(bytes, 8),
+                    begin_ticks: long(bytes, 16),
+                    end_ticks: long(bytes, 24),
+                    batch: Batch {
+                        context_requests: word(bytes, 32),
+                        context_tokens: word(bytes, 36),
+                        generation_requests: word(bytes, 40),
+                        generation_tokens: word(bytes, 44),
+                    },
+                    device_ns: (device_ns != NO_DEVICE_TIME).then_some(device_ns),
+                    flags: Flags::from_bits(half(bytes, 2)),
+                }))
+            }
+            KIND_THREAD => {
+                let length = (word(bytes, 4) as usize).min(THREAD_NAME_BYTES);
+                Some(Self::Thread(Thread { tid: long(bytes, 8), name: ThreadName::new(&bytes[16..16 + length]) }))
+            }
+            KIND_SKIPPED => Some(Self::Skipped),
+            _ => None,
+        }
+    }
+}
+
+/// The `u16` at a fixed offset.
+#[inline]
+pub(super) fn half(bytes: &[u8; 64], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// The `u32` at a fixed offset.
+#[inline]
+pub(super) fn word(bytes: &[u8; 64], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// The `u64` at a fixed offset.
+#[inline]
+pub(super) fn long(bytes: &[u8; 64], at: usize) -> u64 {
+    u64::from(word(bytes, at)) | u64::from(word(bytes, at + 4)) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_iteration_survives_its_bytes(flags in 0u16..16, iteration: u64, begin_ticks: u64, end_ticks: u64,
+            b: [u32; 4], device_ns in proptest::option::of(0..u64::MAX)) {
+            let batch = Batch { context_requests: b[0], context_tokens: b[1], generation_requests: b[2],
+                generation_tokens: b[3] };
+            let flags = Flags::from_bits(flags);
+            let event = Event::Iteration(Iteration { iteration, begin_ticks, end_ticks, batch, device_ns, flags });
+            prop_assert_eq!(Event::from_bytes(&event.to_bytes()), Some(event));
+        }
+
+        #[test]
+        fn a_thread_name_is_cut_between_characters(name in ".{0,60}", tid: u64) {
+            let thread = Thread { tid, name: ThreadName::new(name.as_bytes()) };
+            prop_assert!(name.starts_with(thread.name.as_str()));
+            prop_assert!(name.len() > THREAD_NAME_BYTES || name == thread.name.as_str());
+            prop_assert!(thread.name.as_str().len() + 3 >= name.len().min(THREAD_NAME_BYTES));
+            prop_assert_eq!(Event::from_bytes(&Event::Thread(thread).to_bytes()), Some(Event::Thread(thread)));
+        }
+
+        #[test]
+        fn bytes_of_a_stranger_never_panic(bytes in proptest::collection::vec(any::<u8>(), 64), kind in 0u16..6) {
+            let mut slot = [0; EVENT_BYTES];
+            slot.copy_from_slice(&bytes);
+            slot[..2].copy_from_slice(&kind.to_le_bytes());
+            if let Some(event) = Event::from_bytes(&slot) {
+                prop_assert_eq!(Event::from_bytes(&event.to_bytes()), Some(event));
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What the trace looks like in a viewer: processes, tracks, their names and order (DESIGN §7's table).
+
+use std::collections::BTreeSet;
+use std::io;
+
+use super::fragment::FragmentIdentity;
+use super::merge::Lane;
+use super::writer::{ProcessId, TraceWriter, Track};
+
+/// Rows of a rank's process.
+const ITERATIONS: u32 = 1;
+const STEPS: u32 = 2;
+const GAPS: u32 = 3;
+
+/// Rows of the process `stepscope`; windows take the rows from `WINDOWS` on, one per group.
+const GATE: u32 = 1;
+const WINDOWS: u32 = 2;
+
+/// Where the things of one rank go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RankTracks {
+    pub(super) process: ProcessId,
+    pub(super) iterations: Track,
+    pub(super) steps: Track,
+    pub(super) gaps: Track,
+}
+
+/// Processes and tracks of one capture. The same rank has the same numbers in every file of it.
+#[derive(Debug)]
+pub(super) struct Layout {
+    several_jobs: bool,
+    several_groups: bool,
+    ranks: usize,
+}
+
+impl Layout {
+    pub(super) fn of(lanes: &[Lane]) -> Self {
+        let jobs: BTreeSet<&str> = lanes.iter().map(|l| l.identity.job.as_str()).collect();
+        let groups: BTreeSet<(&str, &str)> =
+            lanes.iter().map(|l| (l.identity.job.as_str(), l.identity.group.as_str())).collect();
+        Self { several_jobs: jobs.len() > 1, several_groups: groups.len() > 1, ranks: lanes.len() }
+    }
+
+    pub(super) fn rank_tracks(&self, lane: usize) -> RankTracks {
+        let process = ProcessId(lane as u32 + 1);
+        let row = |row| Track { process, row };
+        RankTracks { process, iterations: row(ITERATIONS), steps: row(STEPS), gaps: row(GAPS) }
+    }
+
+    pub(super) fn stepscope(&self) -> ProcessId {
+        ProcessId(self.ranks as u32 + 1)
+    }
+
+    pub(super) fn gate(&self) -> Track {
+        Track { process: self.stepscope(), row: GATE }
+    }
+
+    pub(super) fn window(&self, group: usize) -> Track {
+        Track { process: self.stepscope(), row: WINDOWS + group as u32 }
+    }
+
+    pub(super) fn name_rank<W: TraceWriter + ?Sized>(
+        &self,
+        lane: usize,
+        identity: &FragmentIdentity,
+        writer: &mut W,
+    ) -> io::Result<()> {
+        let tracks = self.rank_tracks(lane);
+        let mut about = vec![identity.engine.clone(), identity.label.clone()];
+        about.retain(|word| !word.is_empty());
+        about.push(self.whose(&identity.job, &identity.group));
+        about.push(format!("pid {}", identity.pid));
+        about.retain(|word| !word.is_empty());
+        let role = if identity.role == "source" { "source" } else { "rank" };
+        let name = format!("{role} {} ({})", identity.rank, about.join(", "));
+        writer.process(tracks.process, &name, &format!("pid {}", identity.pid), lane as u32 + 1)?;
+        writer.track(tracks.iterations, "iterations", 1)?;
+        writer.track(tracks.steps, "steps", 2)?;
+        writer.track(tracks.gaps, "gaps", 3)
+    }
+
+    /// Rank and, where there are several, group and job.
+    pub(super) fn rank_name(&self, job: &str, group: &str, rank: u32) -> String {
+        format!("rank {rank} {}", self.whose(job, group)).trim_end().to_owned()
+    }
+
+    /// `window` and, where there are several, whose.
+    pub(super) fn window_name(&self, job: &str, group: &str) -> String {
+        format!("window {}", self.whose(job, group)).trim_end().to_owned()
+    }
+
+    fn whose(&self, job: &str, group: &str) -> String {
+        match (self.several_jobs, self.several_groups) {
+            (false, false) => String::new(),
+            (false, true) => format!("group {group}"),
+            (true, _) => format!("group {group}, job {job}"),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What a capture's records become: fragments on disk while the window is open, traces and the ledger afterwards.
+//!
+//! ```text
+//! Event ──FragmentWriter──► one file per rank ──FragmentReader──► merge ──► export ──► TraceWriter (Chrome JSON)
+//!                                                                   └─────► ledger (JSON lines)
+//! ```
+//!
+//! * [`event`] is the model that the collector's checked records are turned into; nothing here knows shared memory.
+//! * [`fragment`] is append-only and readable after a crash at any byte; every byte is treated as a stranger's.
+//! * Everything streams: memory is bounded by the number of ranks, never by the length of the capture.
+//!
+//! Called by `capture` alone (and by `collector` for the event model). Uses nothing else of Stepscope.
+
+pub mod chrome;
+pub mod clock;
+pub mod event;
+pub mod export;
+pub mod fragment;
+mod json;
+mod layout;
+pub mod ledger;
+mod merge;
+pub mod meta;
+pub mod output;
+pub mod writer;
