@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
-use super::serve::ServeArguments;
+use crate::config::ServeArguments;
 
 /// Slices an exact window of engine iterations out of a running LLM inference server, as one Chrome trace.
 #[derive(Debug, Parser)]
@@ -18,6 +18,9 @@ use super::serve::ServeArguments;
     after_help = "`stepscope --help` lists the exit codes; `stepscope COMMAND --help` explains a command."
 )]
 pub struct Cli {
+    /// End when standard input is at its end; for children of `demo`
+    #[arg(long, hide = true)]
+    pub exit_with_parent: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -29,20 +32,47 @@ pub enum Command {
     /// Run the sidecar: find engines, capture windows, serve HTTP
     Serve(Box<ServeArguments>),
     /// Capture a window of a simulated engine, end to end, without a GPU or a model
+    ///
+    /// Starts a simulated engine (two ranks in lockstep, two real processes, batches coming and going) and a
+    /// sidecar on a free loopback port, posts /start_profile to it, waits until the capture is done and writes the
+    /// trace. Everything else it started or made is gone afterwards.
     Demo(DemoArguments),
     /// Start a capture
+    ///
+    /// Returns as soon as the ranks agreed on the first iteration; the capture goes on behind it. What is not given
+    /// is left to the sidecar's defaults. One capture runs at a time.
+    ///
+    /// With --wait the command stays until the trace is written and its exit code tells how it went; ending the
+    /// command does not end the capture.
     Start(StartArguments),
     /// Stop the running capture
+    ///
+    /// All ranks close at the same iteration. Stopping before the window opened cancels the capture; with nothing
+    /// running it does nothing and succeeds.
     Stop(StopArguments),
     /// Show attached ranks, refused segments and the running capture
     Status(StatusArguments),
     /// List captures, or remove them
     Captures(CapturesArguments),
     /// Download a capture's trace
+    ///
+    /// Waits for a capture that is not over yet. An incomplete capture is delivered all the same: what is missing
+    /// is printed and the exit code is 5.
+    ///
+    /// Open the trace at https://ui.perfetto.dev (Open trace file) or in chrome://tracing; both read .json and
+    /// .json.gz.
     Get(GetArguments),
     /// Find out why an engine is not seen, on this machine
+    ///
+    /// Looks at the segment folder, every segment in it, this machine's kernel and memory, the processes that look
+    /// like an engine, the Python package and the sidecar, and says for each thing that is wrong what mends it. It
+    /// only reads: neither the engine nor the sidecar is disturbed.
+    ///
+    /// The exit code is 1 if anything is bad.
     Doctor(DoctorArguments),
     /// Print a completion script for a shell
+    ///
+    /// For example: stepscope completions bash > ~/.local/share/bash-completion/completions/stepscope
     Completions(CompletionsArguments),
     /// A simulated engine: what `demo` runs
     #[command(hide = true)]
@@ -79,12 +109,6 @@ pub struct WaitArguments {
 
 /// `demo`.
 #[derive(Debug, Args)]
-#[command(long_about = "\
-Capture a window of a simulated engine, end to end, without a GPU or a model.
-
-Starts a simulated engine (two ranks in lockstep, two real processes, batches coming and going) and a sidecar on a free \
-loopback port, posts /start_profile to it, waits until the capture is done and writes the trace. Everything else it \
-started or made is gone afterwards.")]
 pub struct DemoArguments {
     /// Folder for the trace; made if it is not there
     #[arg(long, short, value_name = "DIR", default_value = "stepscope-demo")]
@@ -105,14 +129,6 @@ pub struct DemoArguments {
 
 /// `start`.
 #[derive(Debug, Args)]
-#[command(long_about = "\
-Start a capture.
-
-Returns as soon as the ranks agreed on the first iteration; the capture goes on behind it. What is not given is left to \
-the sidecar's defaults. One capture runs at a time.
-
-With --wait the command stays until the trace is written and its exit code tells how it went; ending the command does \
-not end the capture.")]
 pub struct StartArguments {
     /// Skip exactly this many iterations first
     #[arg(long, value_name = "N", conflicts_with = "start_iteration")]
@@ -157,11 +173,6 @@ pub struct StartArguments {
 
 /// `stop`.
 #[derive(Debug, Args)]
-#[command(long_about = "\
-Stop the running capture.
-
-All ranks close at the same iteration. Stopping before the window opened cancels the capture; with nothing running it \
-does nothing and succeeds.")]
 pub struct StopArguments {
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -223,13 +234,6 @@ pub struct RemoveArguments {
 
 /// `get`.
 #[derive(Debug, Args)]
-#[command(long_about = "\
-Download a capture's trace.
-
-Waits for a capture that is not over yet. An incomplete capture is delivered all the same: what is missing is printed \
-and the exit code is 5.
-
-Open the trace at https://ui.perfetto.dev (Open trace file) or in chrome://tracing; both read .json and .json.gz.")]
 pub struct GetArguments {
     /// Which capture, by id; `latest` is the newest
     #[arg(value_name = "ID", default_value = "latest")]
@@ -277,14 +281,6 @@ impl Format {
 
 /// `doctor`.
 #[derive(Debug, Args)]
-#[command(long_about = "\
-Find out why an engine is not seen, on this machine.
-
-Looks at the segment folder, every segment in it, this machine's kernel and memory, the processes that look like an \
-engine, the Python package and the sidecar, and says for each thing that is wrong what mends it. It only reads: neither \
-the engine nor the sidecar is disturbed.
-
-The exit code is 1 if anything is bad.")]
 pub struct DoctorArguments {
     /// Folder in which engines and sidecar meet [/dev/shm/stepscope-<uid>]
     #[arg(long, value_name = "DIR", env = "STEPSCOPE_DIR", hide_env_values = true)]
@@ -302,10 +298,6 @@ pub struct DoctorArguments {
 
 /// `completions`.
 #[derive(Debug, Args)]
-#[command(long_about = "\
-Print a completion script for a shell.
-
-For example: stepscope completions bash > ~/.local/share/bash-completion/completions/stepscope")]
 pub struct CompletionsArguments {
     /// Which shell
     #[arg(value_enum)]
@@ -314,17 +306,9 @@ pub struct CompletionsArguments {
 
 /// `engine`.
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub struct EngineArguments {
-    /// Ranks, each a process
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub ranks: u32,
-    /// Iterations to run; 0 is until ended
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub iterations: u64,
-    /// How long an iteration takes, microseconds
-    #[arg(long, value_name = "US", default_value_t = 1000)]
-    pub step_us: u64,
-    /// Stay alive but make no further iteration after this many; 0 is never
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub idle_after: u64,
+    /// Read by the simulator itself; `--help` lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub arguments: Vec<String>,
 }

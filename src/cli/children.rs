@@ -1,8 +1,8 @@
 //! Child processes that never outlive `demo`, however it ends.
 //!
-//! Each child gets a pipe as standard input that `demo` never writes to, and the variable [`VARIABLE`]. A child that
-//! sees the variable exits when the pipe closes, which the kernel does even for a `demo` that was killed; its own
-//! children inherit both. A normal end does not wait for that: [`Child`] kills when dropped.
+//! Each child gets a pipe as standard input that `demo` never writes to, and the hidden flag [`FLAG`]. A child with that
+//! flag exits when the pipe closes, which the kernel does even for a `demo` that was killed. A normal end does not wait
+//! for that: [`Child`] kills when dropped.
 
 use std::process::Stdio;
 
@@ -11,16 +11,13 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::watch;
 
-/// Set for children of `demo`.
-pub(super) const VARIABLE: &str = "STEPSCOPE_EXIT_WITH_PARENT";
+/// Given to children of `demo`.
+const FLAG: &str = "--exit-with-parent";
 /// How many lines of a child's standard error are kept for the error message.
 const KEPT_LINES: usize = 100;
 
-/// In a child of `demo`: ends this process when `demo` is gone. Elsewhere: nothing.
+/// Ends this process when its standard input is at its end, that is, when `demo` is gone.
 pub(super) fn exit_with_parent() {
-    if std::env::var_os(VARIABLE).is_none() {
-        return;
-    }
     let watch = || {
         // Nothing is ever written, so this returns at the end of the pipe.
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
@@ -43,7 +40,7 @@ impl Child {
         let executable = std::env::current_exe().context("can't find this executable")?;
         let mut command = Command::new(executable);
         command
-            .env(VARIABLE, "1")
+            .arg(FLAG)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -109,9 +109,8 @@ async fn demonstrate(arguments: DemoArguments) -> anyhow::Result<Exit> {
 
 /// Takes our own variables out of a child's environment.
 fn without_settings(command: &mut tokio::process::Command) {
-    let keep = |name: &str| !name.starts_with("STEPSCOPE_") || name == super::children::VARIABLE;
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| !keep(name)) {
+        if name.to_str().is_some_and(|name| name.starts_with("STEPSCOPE_")) {
             command.env_remove(name);
         }
     }

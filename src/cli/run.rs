@@ -8,6 +8,9 @@ use super::exit::Exit;
 /// Reads the arguments of this process and does what they say.
 pub fn main() -> Exit {
     let cli = Cli::parse();
+    if cli.exit_with_parent {
+        super::children::exit_with_parent();
+    }
     match dispatch(cli.command) {
         Ok(exit) => exit,
         Err(error) => {
@@ -20,7 +23,7 @@ pub fn main() -> Exit {
 fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         // These two bring threads and runtimes of their own.
-        Command::Serve(arguments) => super::serve::run(*arguments),
+        Command::Serve(arguments) => super::serve::run(&arguments),
         Command::Engine(arguments) => super::engine::run(&arguments),
         Command::Completions(arguments) => super::completions::run(&arguments),
         Command::Demo(arguments) => block_on(super::demo::run(arguments)),

@@ -1,25 +1,19 @@
 //! `stepscope serve`.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use anyhow::Context;
 
 use super::exit::Exit;
+use crate::config::{self, ServeArguments};
+use crate::service;
 
-/// Stands in for `config::arguments::ServeArguments`.
-#[derive(Debug, clap::Args)]
-pub struct ServeArguments {
-    /// Address to listen on
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8001")]
-    pub listen: SocketAddr,
-    /// Folder for captures
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Folder in which engines and sidecar meet
-    #[arg(long, value_name = "DIR", env = "STEPSCOPE_DIR", hide_env_values = true)]
-    pub dir: Option<PathBuf>,
-}
-
-pub(super) fn run(_arguments: ServeArguments) -> anyhow::Result<Exit> {
-    super::children::exit_with_parent();
-    anyhow::bail!("not wired yet")
+pub(super) fn run(arguments: &ServeArguments) -> anyhow::Result<Exit> {
+    let settings = config::load(std::env::vars_os(), arguments)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("stepscope-http")
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("can't start threads")?;
+    runtime.block_on(service::run(settings))?;
+    Ok(Exit::Ok)
 }

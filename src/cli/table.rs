@@ -155,7 +155,7 @@ pub fn captures(captures: &[Capture]) -> String {
         vec![
             capture.capture_id.clone(),
             // To the second: 2026-11-21T10:00:00.123456Z
-            capture.accepted_at.get(..19).unwrap_or(&capture.accepted_at).to_owned(),
+            capture.accepted_at.get(..19).map_or_else(|| capture.accepted_at.clone(), |second| format!("{second}Z")),
             capture.state.clone(),
             match capture.complete {
                 Complete::Yes => "yes".into(),

@@ -102,10 +102,12 @@ impl ClientError {
         if source.is_timeout() && !source.is_connect() {
             return Self::TimedOut { url, source };
         }
-        if source.is_connect() || source.is_timeout() {
-            return Self::Unreachable { url, reason: innermost(&source), source };
+        let reason = innermost(&source);
+        // hyper's words for bytes that are no HTTP.
+        if reason.starts_with("invalid HTTP") {
+            return Self::NotStepscope { url, what: reason };
         }
-        Self::NotStepscope { url, what: innermost(&source) }
+        Self::Unreachable { url, reason, source }
     }
 }
 

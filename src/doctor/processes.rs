@@ -1,7 +1,9 @@
 //! Processes that look like an engine: does each worker have a segment, and is it run in a way that can be hooked?
 //!
 //! What vLLM's processes call themselves: `vllm serve …` (API server), `VLLM::EngineCore…`, `VLLM::Worker…` (both only
-//! where setproctitle is installed); with Ray, workers are `ray::RayWorkerWrapper…`.
+//! where setproctitle is installed); with Ray, workers are actors, `ray::RayWorker…`. Ray's executor comes in two kinds
+//! (vLLM 0.32, `envs.py`): the second is the default, `VLLM_USE_RAY_V2_EXECUTOR_BACKEND=0` chooses the first, whose
+//! compiled graph runs the model where the plugin does not look.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -19,7 +21,7 @@ enum Kind {
     EngineCore,
     /// Serves HTTP.
     ApiServer,
-    /// A worker below Ray, which starts it where our plugin is not loaded by the same environment.
+    /// An actor of Ray that runs iterations.
     RayWorker,
 }
 
@@ -29,6 +31,8 @@ struct Process {
     parent: i32,
     kind: Kind,
     words: Vec<String>,
+    /// `VLLM_USE_RAY_V2_EXECUTOR_BACKEND=0` is in its environment.
+    compiled_graph: bool,
 }
 
 /// Looks at the processes of `user` below `proc`. `attached`: processes that hold a segment.
@@ -37,16 +41,16 @@ pub(super) fn look(proc: &Path, user: u32, attached: &[i32]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = processes.iter().filter_map(unhooked).collect();
     // A process of another pid namespace holds its lock as pid 0: then nobody can tell whose it is.
     let unknown_owners = attached.contains(&0);
+    let on_ray = ray_is_used(&processes);
     for process in &processes {
         let has_segment = attached.contains(&process.pid);
         let pid = process.pid;
         let title = process.words.first().map_or("", String::as_str);
-        let workers_of_it =
-            processes.iter().any(|other| other.parent == pid && matches!(other.kind, Kind::Worker | Kind::RayWorker));
+        let workers_of_it = processes.iter().any(|other| other.parent == pid && other.kind == Kind::Worker);
         let runs_iterations = match process.kind {
-            Kind::Worker => true,
-            Kind::EngineCore => !workers_of_it,
-            Kind::ApiServer | Kind::RayWorker => false,
+            Kind::Worker | Kind::RayWorker => true,
+            Kind::EngineCore => !workers_of_it && !on_ray,
+            Kind::ApiServer => false,
         };
         if has_segment {
             findings.push(Finding::ok(ABOUT, format!("{pid} ({title}) has a segment")));
@@ -64,40 +68,56 @@ pub(super) fn look(proc: &Path, user: u32, attached: &[i32]) -> Vec<Finding> {
     findings
 }
 
-/// Ways of running workers that the vLLM plugin does not hook.
+/// Ways of running workers that the vLLM plugin does not hook, or that nobody has seen it hook.
 fn unhooked(process: &Process) -> Option<Finding> {
     let pid = process.pid;
-    if process.kind == Kind::RayWorker {
-        return Some(Finding::bad(
-            ABOUT,
-            format!("{pid} ({}) is a worker below Ray, which the plugin does not hook", process.words[0]),
-            "run vLLM with --distributed-executor-backend mp",
-        ));
-    }
-    let mut values = process.words.iter().map(String::as_str);
-    let mut backend = None;
-    while let Some(word) = values.next() {
-        let word = word.replace('_', "-");
-        if word == "--distributed-executor-backend" {
-            backend = values.next().map(str::to_owned);
-        } else if let Some(value) = word.strip_prefix("--distributed-executor-backend=") {
-            backend = Some(value.to_owned());
-        } else if word == "--data-parallel-backend=ray" || word == "--data-parallel-backend" {
-            backend = backend.or_else(|| (word.ends_with("ray") || values.next() == Some("ray")).then(|| "ray".into()));
-        }
-    }
-    let backend = backend?;
-    let what = match backend.replace('-', "_").as_str() {
-        "ray" => "with Ray, whose workers",
-        "external_launcher" => "with an external launcher, whose workers",
+    let with_mp = "run it with --distributed-executor-backend mp (or uni for a single worker)";
+    let backend = backend_of(&process.words)?;
+    Some(match backend.as_str() {
         "mp" | "uni" => return None,
-        _ => "with an executor of its own, whose workers",
+        "ray" if process.compiled_graph => Finding::bad(
+            ABOUT,
+            format!("{pid} runs vLLM on Ray's compiled graph, whose workers the plugin does not hook"),
+            "unset VLLM_USE_RAY_V2_EXECUTOR_BACKEND=0, or run it with --distributed-executor-backend mp",
+        ),
+        "ray" => Finding::warn(
+            ABOUT,
+            format!(
+                "{pid} runs vLLM on Ray: untried, and its actors get another environment and may lie on other machines"
+            ),
+            "give the actors the package and STEPSCOPE_DIR, and each machine a sidecar; or --distributed-executor-backend mp",
+        ),
+        "external_launcher" => Finding::warn(
+            ABOUT,
+            format!(
+                "{pid} runs vLLM with an external launcher: untried, and its workers can't be told from other programs"
+            ),
+            "count the segments above: there must be one per rank; if not, --distributed-executor-backend mp",
+        ),
+        other => Finding::bad(
+            ABOUT,
+            format!("{pid} runs vLLM with the executor {other}, which the plugin does not hook"),
+            with_mp,
+        ),
+    })
+}
+
+/// What `--distributed-executor-backend` (or `--data-parallel-backend`) says.
+fn backend_of(words: &[String]) -> Option<String> {
+    let value_of = |flag: &str| {
+        words.iter().enumerate().find_map(|(index, word)| {
+            let (name, value) = word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
+            let value = value.or_else(|| words.get(index + 1).map(String::as_str));
+            (name.replace('_', "-") == flag).then_some(value)?
+        })
     };
-    Some(Finding::bad(
-        ABOUT,
-        format!("{pid} runs vLLM {what} the plugin does not hook ({backend})"),
-        "run it with --distributed-executor-backend mp (or uni for a single worker)",
-    ))
+    let backend = value_of("--distributed-executor-backend").or_else(|| value_of("--data-parallel-backend"));
+    backend.map(|value| value.replace('-', "_"))
+}
+
+/// Somebody here runs vLLM on Ray, so that an engine core may have its workers elsewhere.
+fn ray_is_used(processes: &[Process]) -> bool {
+    processes.iter().any(|p| p.kind == Kind::RayWorker || backend_of(&p.words).as_deref() == Some("ray"))
 }
 
 fn list(proc: &Path, user: u32) -> Vec<Process> {
@@ -112,7 +132,10 @@ fn list(proc: &Path, user: u32) -> Vec<Process> {
             let words = words(&bytes);
             let kind = kind_of(&words)?;
             let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-            Some(Process { pid, parent: parent_of(&stat), kind, words })
+            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            let compiled_graph =
+                environment.split(|&byte| byte == 0).any(|word| word == b"VLLM_USE_RAY_V2_EXECUTOR_BACKEND=0");
+            Some(Process { pid, parent: parent_of(&stat), kind, words, compiled_graph })
         })
         .collect();
     processes.sort_by_key(|process| process.pid);
@@ -138,13 +161,15 @@ fn kind_of(words: &[String]) -> Option<Kind> {
     if first.starts_with("VLLM::") {
         return Some(Kind::ApiServer);
     }
-    if first.starts_with("ray::RayWorkerWrapper") {
+    if first.starts_with("ray::RayWorker") {
         return Some(Kind::RayWorker);
     }
     let named = |word: &String, name: &str| Path::new(word).file_name().is_some_and(|file| file == name);
     // `vllm serve …`, `python /usr/bin/vllm serve …`, `python -m vllm.entrypoints.openai.api_server …`
-    let by_command = words.windows(2).take(2).any(|pair| named(&pair[0], "vllm") && pair[1] == "serve");
-    let by_module = words.iter().take(4).any(|word| word.starts_with("vllm.entrypoints."));
+    let python = Path::new(first).file_name().is_some_and(|file| file.as_encoded_bytes().starts_with(b"python"));
+    let command = if python { words.get(1..).unwrap_or_default() } else { words };
+    let by_command = matches!(command, [vllm, verb, ..] if named(vllm, "vllm") && verb == "serve");
+    let by_module = python && words.iter().take(4).any(|word| word.starts_with("vllm.entrypoints."));
     (by_command || by_module).then_some(Kind::ApiServer)
 }
 
@@ -176,19 +201,35 @@ mod tests {
     }
 
     #[test]
-    fn executors_that_are_not_hooked_are_named() {
-        for (line, name) in [
-            (&b"/usr/bin/python3\0/usr/bin/vllm\0serve\0m\0--distributed-executor-backend\0ray\0"[..], "Ray"),
-            (b"vllm\0serve\0m\0--distributed-executor-backend=external_launcher\0", "external launcher"),
-            (b"vllm\0serve\0m\0--data-parallel-backend\0ray\0", "Ray"),
-            (b"python\0-m\0vllm.entrypoints.openai.api_server\0--distributed_executor_backend\0ray\0", "Ray"),
-            (b"vllm\0serve\0m\0--distributed-executor-backend\0my.own.Executor\0", "of its own"),
-            (b"ray::RayWorkerWrapper.execute_method\0", "Ray"),
+    fn executors_that_are_not_hooked_or_untried_are_named() {
+        for (line, level, name) in [
+            (
+                &b"/usr/bin/python3\0/usr/bin/vllm\0serve\0m\0--distributed-executor-backend\0ray\0"[..],
+                Level::Warn,
+                "Ray",
+            ),
+            (b"vllm\0serve\0m\0--distributed-executor-backend=external_launcher\0", Level::Warn, "external launcher"),
+            (b"vllm\0serve\0m\0--data-parallel-backend\0ray\0", Level::Warn, "Ray"),
+            (
+                b"python\0-m\0vllm.entrypoints.openai.api_server\0--distributed_executor_backend\0ray\0",
+                Level::Warn,
+                "Ray",
+            ),
+            (b"vllm\0serve\0m\0--distributed-executor-backend\0my.own.Executor\0", Level::Bad, "my.own.Executor"),
         ] {
             let found = worst(&[(10, 1, line)], &[]);
-            assert!(found.len() == 1 && found[0].0 == Level::Bad && found[0].1.contains(name), "{found:?}");
+            assert!(found.len() == 1 && found[0].0 == level && found[0].1.contains(name), "{found:?}");
         }
         assert_eq!(worst(&[(10, 1, b"vllm\0serve\0m\0--distributed-executor-backend\0mp\0")], &[]), []);
+    }
+
+    #[test]
+    fn the_compiled_graph_is_bad() {
+        let proc = proc(&[(10, 1, b"vllm\0serve\0m\0--distributed-executor-backend\0ray\0")]);
+        let environ = b"A=1\0VLLM_USE_RAY_V2_EXECUTOR_BACKEND=0\0";
+        std::fs::write(proc.path().join("10/environ"), environ).expect("a file");
+        let findings = look(proc.path(), crate::wire::segment::user_id(), &[]);
+        assert!(findings.iter().any(|f| f.level == Level::Bad && f.what.contains("compiled graph")), "{findings:?}");
     }
 
     #[test]
@@ -209,8 +250,10 @@ mod tests {
 
     #[test]
     fn what_only_mentions_vllm_is_no_engine() {
-        for line in [&b"grep\0vllm\0serve\0"[..], b"vim\0vllm.py\0", b"bash\0-c\0vllm serve m\0"] {
-            assert_eq!(kind_of(&words(line)).filter(|_| line.starts_with(b"vim") || line.starts_with(b"bash")), None);
+        for line in
+            [&b"grep\0vllm\0serve\0"[..], b"vim\0vllm.py\0", b"bash\0-c\0vllm serve m\0", b"vllm\0bench\0serve\0"]
+        {
+            assert_eq!(kind_of(&words(line)), None, "{}", String::from_utf8_lossy(line));
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! | file | noun |
 //! | --- | --- |
-//! | [`serve`] | the composition: bind, answer, shut down in order |
+//! | [`compose`] | the sidecar put together: logs, session, HTTP |
+//! | [`serve`] | bind, answer, shut down in order |
 //! | [`connections`] | accepting, with bounds on what a slow or greedy client can hold |
 //! | [`router`] | the one route table |
 //! | [`guard`] | what every request passes first: origin, token, room |
@@ -16,6 +17,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod compose;
 pub mod connections;
 pub mod error;
 pub mod guard;
@@ -28,4 +30,5 @@ pub mod state;
 pub mod stream;
 pub mod values;
 
+pub use compose::{RunError, run};
 pub use serve::{ServeError, Server, serve};
