@@ -136,14 +136,13 @@ fn a_reader_beside_the_writer_sees_whole_blocks_only() {
 }
 
 #[test]
-fn a_full_disk_leaves_whole_blocks() {
-    // /dev/full can't be written at an offset and kept; a size limit on the file does the same: EFBIG half-way.
+fn what_a_half_written_block_left_behind_is_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.frag");
     let mut writer = FragmentWriter::create(&path, &identity("0", 0)).unwrap();
     let events = iterations(0, 1, 6);
     writer.write_block(0, 0, &events[..2], anchor(10), 0).unwrap();
-    // What a half-written block leaves behind the writer's own end:
+    // A disk that was full for a moment leaves part of a block behind the writer's own end.
     let torn = OpenOptions::new().append(true).open(&path).unwrap();
     std::io::Write::write_all(&mut &torn, b"SSBK half of a block").unwrap();
     writer.write_block(0, 2, &events[2..], anchor(10), 0).unwrap();
