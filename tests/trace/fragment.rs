@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use proptest::prelude::*;
 use stepscope::trace::event::Event;
 use stepscope::trace::fragment::format::MAX_BLOCK_EVENTS;
-use stepscope::trace::fragment::{FragmentError, FragmentReader, FragmentWriter, Tail};
+use stepscope::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentWriter, Tail};
 
 use super::sample::{anchor, identity, iterations, thread};
 
@@ -39,6 +39,11 @@ fn everything_comes_back_with_its_anchors_and_drops() {
     assert_eq!((first.ring, first.first_index, first.dropped_total, first.anchor), (5, 77, 0, anchor(10)));
     assert_eq!(read(&mut FragmentReader::open(&path).unwrap()), events);
     assert!(matches!(FragmentWriter::create(&path, &identity("0", 3)), Err(FragmentError::Io { .. })));
+    // What no reader would take is not written in the first place.
+    assert!(writer.write_block(4096, 0, &events, anchor(30), 0).is_err());
+    let long = FragmentIdentity { label: "x".repeat(70_000), ..identity("0", 3) };
+    assert!(FragmentWriter::create(&dir.path().join("long.frag"), &long).is_err());
+    assert!(!dir.path().join("long.frag").exists());
 }
 
 #[test]
