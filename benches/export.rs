@@ -6,7 +6,7 @@
 //! `STEPSCOPE_BENCH_PYTHON` which python3 merges the comparison.
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::print_stderr, reason = "a benchmark's table")]
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -62,21 +62,27 @@ fn main() {
     child("prepare", dir.path());
     let mut rounds = Vec::new();
     for round in 0..ROUNDS {
-        let costs = ["json", "copy", "json.gz", "deflate"].map(|case| child(case, dir.path()));
+        let costs = ["json", "copy", "json.gz", "deflate", "nowhere"].map(|case| child(case, dir.path()));
         let cells = costs.map(|c| format!("{:.2}/{:.2}", c.cpu_s, c.wall_s)).join("  ");
-        println!("round {round}, CPU/wall seconds of json, copy, json.gz, bare zlib-rs: {cells}");
+        println!("round {round}, CPU/wall seconds of json, copy, json.gz, bare zlib-rs, json to nowhere: {cells}");
         rounds.push(costs);
     }
     report(iterations, &rounds);
     compare_python(dir.path(), &rounds);
 }
 
-fn report(iterations: u64, rounds: &[[Cost; 4]]) {
+fn report(iterations: u64, rounds: &[[Cost; 5]]) {
     println!("\n| case | CPU s | wall s | M trace events/s | M iterations/s | MB out | peak MiB |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for (i, name) in ["records → JSON file", "copying that file", "records → json.gz", "bare zlib-rs level 1"]
-        .into_iter()
-        .enumerate()
+    for (i, name) in [
+        "records → JSON file",
+        "copying that file",
+        "records → json.gz",
+        "bare zlib-rs level 1",
+        "records → JSON, sink that forgets",
+    ]
+    .into_iter()
+    .enumerate()
     {
         let of = |f: fn(&Cost) -> f64| median(rounds.iter().map(|r| f(&r[i])).collect());
         let (cpu_s, wall_s) = (of(|c| c.cpu_s), of(|c| c.wall_s));
@@ -97,7 +103,7 @@ fn report(iterations: u64, rounds: &[[Cost; 4]]) {
 }
 
 /// A merge as people write it in Python, over a part of the very events that the JSON above holds.
-fn compare_python(dir: &Path, rounds: &[[Cost; 4]]) {
+fn compare_python(dir: &Path, rounds: &[[Cost; 5]]) {
     let mut files: Vec<_> = (0..RANKS)
         .map(|rank| (dir.join(format!("{rank}.jsonl")), File::create(dir.join(format!("{rank}.jsonl"))).unwrap()))
         .collect();
@@ -147,10 +153,14 @@ fn run_case(case: &str, dir: &Path) {
             (0..RANKS).for_each(|rank| prepare(dir, rank));
             dir.join("0.frag")
         }
-        "json" | "json.gz" => {
+        "json" | "json.gz" | "nowhere" => {
             let fragments: Vec<_> = (0..RANKS).map(|rank| dir.join(format!("{rank}.frag"))).collect();
-            let (packing, out) = if case == "json" { (Packing::Plain, json) } else { (Packing::Gzip, packed) };
-            let mut sink = File::create(&out).unwrap();
+            let (packing, out) = match case {
+                "json" => (Packing::Plain, json),
+                "json.gz" => (Packing::Gzip, packed),
+                _ => (Packing::Plain, PathBuf::from("/dev/null")),
+            };
+            let mut sink = OpenOptions::new().write(true).create(true).truncate(true).open(&out).unwrap();
             let summary =
                 write_chrome(&fragments, &ExportMeta::default(), &Selection::default(), packing, &mut sink).unwrap();
             assert_eq!(summary.iterations, iterations_wanted() / u64::from(RANKS) * u64::from(RANKS));

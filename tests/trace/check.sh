@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks traces with other people's tools: HolisticTraceAnalysis, and Chromium's own trace viewer.
+# Checks traces with other people's tools: HolisticTraceAnalysis, and Catapult's trace viewer in a headless Chromium.
 #
 #   tests/trace/check.sh TRACE.json SCREENSHOT.png RANK0.json RANK1.json [...]
 #
@@ -34,13 +34,24 @@ else
     skip "HolisticTraceAnalysis: pip could not install it, see $cache/pip.log"
 fi
 
+viewer=$cache/viewer
+if ! [ -s "$viewer/trace_viewer_full.html" ] || ! [ -s "$viewer/webcomponents.min.js" ]; then
+    mkdir -p "$viewer"
+    (cd "$viewer" && "$python" -m pip download -q --no-deps torch-tb-profiler==0.4.3 &&
+        "$python" -m zipfile -e torch_tb_profiler-0.4.3-py3-none-any.whl wheel &&
+        cp wheel/torch_tb_profiler/static/trace_viewer_full.html . &&
+        npm pack --silent webcomponents.js@0.7.24 && tar xzf webcomponents.js-0.7.24.tgz &&
+        cp package/webcomponents.min.js .) >"$cache/viewer.log" 2>&1
+fi
 if [ -z "${CHROMIUM:-}" ] && ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >"$cache/apt.log" 2>&1
 fi
 if ! "$python" -c 'import websocket' 2>/dev/null; then
     skip "viewer: pip could not install websocket-client, see $cache/pip.log"
+elif ! [ -s "$viewer/trace_viewer_full.html" ] || ! [ -s "$viewer/webcomponents.min.js" ]; then
+    skip "viewer: pip and npm could not bring it, see $cache/viewer.log"
 elif [ -n "${CHROMIUM:-}" ] || command -v chromium >/dev/null || command -v google-chrome >/dev/null; then
-    "$python" "$here/viewer_check.py" "$trace" "$screenshot" || result=1
+    "$python" "$here/viewer_check.py" "$trace" "$screenshot" "$viewer" || result=1
 else
     skip "viewer: there is no Chromium and apt could not install it, see $cache/apt.log"
 fi

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use proptest::prelude::*;
 use stepscope::trace::event::Event;
 use stepscope::trace::fragment::format::MAX_BLOCK_EVENTS;
-use stepscope::trace::fragment::{FragmentError, FragmentReader, FragmentWriter, Tail};
+use stepscope::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentWriter, Tail};
 
 use super::sample::{anchor, identity, iterations, thread};
 
@@ -39,6 +39,11 @@ fn everything_comes_back_with_its_anchors_and_drops() {
     assert_eq!((first.ring, first.first_index, first.dropped_total, first.anchor), (5, 77, 0, anchor(10)));
     assert_eq!(read(&mut FragmentReader::open(&path).unwrap()), events);
     assert!(matches!(FragmentWriter::create(&path, &identity("0", 3)), Err(FragmentError::Io { .. })));
+    // What no reader would take is not written in the first place.
+    assert!(writer.write_block(4096, 0, &events, anchor(30), 0).is_err());
+    let long = FragmentIdentity { label: "x".repeat(70_000), ..identity("0", 3) };
+    assert!(FragmentWriter::create(&dir.path().join("long.frag"), &long).is_err());
+    assert!(!dir.path().join("long.frag").exists());
 }
 
 #[test]
@@ -136,14 +141,13 @@ fn a_reader_beside_the_writer_sees_whole_blocks_only() {
 }
 
 #[test]
-fn a_full_disk_leaves_whole_blocks() {
-    // /dev/full can't be written at an offset and kept; a size limit on the file does the same: EFBIG half-way.
+fn what_a_half_written_block_left_behind_is_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.frag");
     let mut writer = FragmentWriter::create(&path, &identity("0", 0)).unwrap();
     let events = iterations(0, 1, 6);
     writer.write_block(0, 0, &events[..2], anchor(10), 0).unwrap();
-    // What a half-written block leaves behind the writer's own end:
+    // A disk that was full for a moment leaves part of a block behind the writer's own end.
     let torn = OpenOptions::new().append(true).open(&path).unwrap();
     std::io::Write::write_all(&mut &torn, b"SSBK half of a block").unwrap();
     writer.write_block(0, 2, &events[2..], anchor(10), 0).unwrap();

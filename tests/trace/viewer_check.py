@@ -1,11 +1,16 @@
-"""Opens a trace in chrome://tracing of a headless Chromium, asserts what the viewer made of it, makes a screenshot.
+"""Opens a trace in a headless Chromium with Catapult's trace viewer, asserts what the viewer made of it, and makes a
+screenshot.
 
-usage: viewer_check.py TRACE.json SCREENSHOT.png
+usage: viewer_check.py TRACE.json SCREENSHOT.png VIEWER_DIR
 
-The viewer is Catapult's, as Chromium ships it; nothing of it is ours. It is driven over the DevTools protocol.
+The viewer is the one of chrome://tracing, as torch-tb-profiler ships it (trace_viewer_full.html, with the polyfill
+webcomponents.min.js that it needs, from npm): nothing of it is ours. Debian's Chromium has no chrome://tracing any
+more. It is driven over the DevTools protocol.
 """
 
 import base64
+import functools
+import http.server
 import json
 import os
 import pathlib
@@ -14,30 +19,75 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
 import websocket
 
+PAGE = """<!DOCTYPE html><html><head><meta charset="utf-8">
+<script src="webcomponents.min.js"></script>
+<link rel="import" href="trace_viewer_full.html">
+<style>html, body { margin: 0; height: 100%; overflow: hidden } #viewer { width: 100%; height: 100% }</style>
+</head><body><script>
+window.__hideTraceViewerPolyfillWarning = true;
+document.addEventListener('WebComponentsReady', async () => {
+    try {
+        const container = document.createElement('track-view-container');
+        container.id = 'track_view_container';
+        const viewer = document.createElement('tr-ui-timeline-view');
+        viewer.track_view_container = container;
+        Polymer.dom(viewer).appendChild(container);
+        viewer.id = 'viewer';
+        viewer.globalMode = true;
+        Polymer.dom(document.body).appendChild(viewer);
+        const model = new tr.Model();
+        const text = await (await fetch('trace.json')).text();
+        await new tr.importer.Import(model).importTraces([text]);
+        viewer.model = model;
+        viewer.viewTitle = 'stepscope';
+        window.loaded = model;
+    } catch (error) { window.failed = String(error.stack || error); }
+});
+</script></body></html>"""
+
 MODEL = """(() => {
-    const model = profilingView.timelineView_ && profilingView.timelineView_.model;
+    if (window.failed) { return JSON.stringify({failed: window.failed}); }
+    const model = window.loaded;
     if (!model) { return null; }
+    const nested = slices => Math.max(0, ...slices.map(s => s.subSlices.length));
     const processes = Object.values(model.processes).map(process => ({
-        name: process.name, labels: process.labels,
+        name: process.name,
         counters: Object.values(process.counters).map(c => [c.name, c.numSamples]),
-        tracks: Object.values(process.threads).map(t => [t.name, t.sliceGroup.length,
-            Math.max(0, ...t.sliceGroup.slices.map(s => s.subSlices ? s.subSlices.length : 0))]),
+        tracks: Object.values(process.threads).map(t => [t.name, t.sliceGroup.length, nested(t.sliceGroup.slices)]),
     }));
     return JSON.stringify({processes, warnings: model.importWarnings.map(w => [w.type, w.message])});
 })()"""
+
+
+class Viewer(http.server.SimpleHTTPRequestHandler):
+    """Hands out the viewer, the page and the trace, on loopback."""
+
+    trace = b""
+
+    def do_GET(self):
+        own = {"/": (PAGE.encode(), "text/html"), "/trace.json": (self.trace, "application/json")}.get(self.path)
+        if own is None:
+            return super().do_GET()
+        self.send_response(200)
+        self.send_header("content-type", own[1])
+        self.send_header("content-length", str(len(own[0])))
+        self.end_headers()
+        self.wfile.write(own[0])
+
+    def log_message(self, *_):
+        pass
 
 
 class Browser:
     """A Chromium and one page of it."""
 
     def __init__(self, chromium, folder):
-        # chrome://tracing is an internal page: a switch of the profile's own, which chrome://chrome-urls would set.
-        (pathlib.Path(folder) / "Local State").write_text('{"internal_only_uis_enabled": true}')
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0"]
         flags += ["--remote-allow-origins=*", "--window-size=1600,1000", f"--user-data-dir={folder}", "about:blank"]
         self.process = subprocess.Popen([chromium, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -83,6 +133,7 @@ def eventually(what, look, patience_s=120):
 
 def check(trace, model):
     """The viewer's model holds what the file holds."""
+    assert "failed" not in model, model["failed"]
     assert not model["warnings"], model["warnings"]
     processes = {process["name"]: process for process in model["processes"] if process["name"]}
     ranks = [name for name in processes if re.match(r"rank \d+", name)]
@@ -100,27 +151,27 @@ def check(trace, model):
         print(f"{name}: {tracks['iterations'][0]} iterations, {tracks['gaps'][0]} gaps, counters {sorted(counters)}")
 
 
-def main(path, screenshot):
+def main(path, screenshot, viewer):
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    text = pathlib.Path(path).read_text()
+    Viewer.trace = pathlib.Path(path).read_bytes()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Viewer, directory=viewer))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         browser = Browser(chromium, folder)
         try:
             browser.call("Page.enable")
-            browser.call("Page.navigate", url="chrome://tracing")
-            ready = "typeof profilingView === 'object' && typeof profilingView.setActiveTrace === 'function'"
-            eventually("chrome://tracing is there", lambda: browser.evaluate(ready))
-            browser.evaluate(f"void profilingView.setActiveTrace('trace.json', {json.dumps(text)})")
+            browser.call("Page.navigate", url=f"http://127.0.0.1:{server.server_port}/")
             model = json.loads(eventually("the viewer has loaded the trace", lambda: browser.evaluate(MODEL)))
-            check(json.loads(text), model)
-            # Two frames later everything is painted.
+            check(json.loads(Viewer.trace), model)
+            # Some frames later everything is painted.
             browser.call("Runtime.evaluate", awaitPromise=True, expression="new Promise(done => "
-                         "requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 500))))")
+                         "requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 1000))))")
             picture = browser.call("Page.captureScreenshot", format="png")["data"]
             pathlib.Path(screenshot).write_bytes(base64.b64decode(picture))
-            print(f"chrome://tracing: no warnings; screenshot in {screenshot}")
+            print(f"viewer: no import warnings; screenshot in {screenshot}")
         finally:
             browser.close()
+            server.shutdown()
 
 
 if __name__ == "__main__":
