@@ -1,6 +1,9 @@
-//! All integration tests, one binary.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+//! The one integration binary: its modules mirror `src/`, and what people see of it.
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub, reason = "tests")]
 
+mod behaviour;
 mod cli;
 mod service;
 mod structure;
+mod support;
+mod trace;

@@ -73,7 +73,7 @@ impl Layout {
         about.retain(|word| !word.is_empty());
         let role = if identity.role == "source" { "source" } else { "rank" };
         let name = format!("{role} {} ({})", identity.rank, about.join(", "));
-        writer.process(tracks.process, &name, &format!("pid {}", identity.pid), lane as u32 + 1)?;
+        writer.process(tracks.process, &name, &format!("system pid {}", identity.pid), lane as u32 + 1)?;
         writer.track(tracks.iterations, "iterations", 1)?;
         writer.track(tracks.steps, "steps", 2)?;
         writer.track(tracks.gaps, "gaps", 3)

@@ -8,7 +8,8 @@ use super::{command, stderr, stdout};
 fn the_demo_captures_exactly_what_it_asked_for_and_leaves_only_the_trace() {
     let out = tempfile::tempdir().unwrap();
     let mut demo = command(&["demo", "--json", "--delay-iterations", "7", "--max-iterations", "30", "--out"]);
-    let child = demo.arg(out.path().join("trace")).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let child =
+        demo.arg(out.path().join("trace")).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let child = child.spawn().unwrap();
     let mark = format!("stepscope-demo-{}-", child.id());
     let output = child.wait_with_output().unwrap();
@@ -31,7 +32,8 @@ fn the_demo_captures_exactly_what_it_asked_for_and_leaves_only_the_trace() {
     assert_eq!(slices.count(), 2 * 30);
 
     for folder in [std::path::Path::new("/dev/shm"), &std::env::temp_dir()] {
-        let left = std::fs::read_dir(folder).unwrap().flatten().find(|e| e.file_name().to_string_lossy().starts_with(&mark));
+        let left =
+            std::fs::read_dir(folder).unwrap().flatten().find(|e| e.file_name().to_string_lossy().starts_with(&mark));
         assert!(left.is_none(), "{left:?}");
     }
 }

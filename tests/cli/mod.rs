@@ -1,6 +1,7 @@
 //! The command as its user meets it: real processes, against a real HTTP server on loopback that says what it is told.
 
 mod contract;
+mod demo;
 mod doctor;
 mod errors;
 mod get;

@@ -3,10 +3,8 @@
 use proptest::prelude::*;
 use serde_json::json;
 use stepscope::capture::request::{Begin, Profiler, StartRequest};
-use stepscope::config::{DefaultProfiler, Settings};
 use stepscope::service::body::{BodyError, FIELDS, read_start};
 use stepscope::service::error::ApiError;
-use stepscope::service::routes::profile::with_defaults;
 
 const JSON: Option<&str> = Some("application/json");
 const FORM: Option<&str> = Some("application/x-www-form-urlencoded");
@@ -164,23 +162,6 @@ fn what_is_no_json_object_says_so() {
     }
     let message = read_start(FORM, "", b"delay_iterations=5").unwrap_err().to_string();
     assert!(message.contains("form fields are read from the query only"), "{message}");
-}
-
-#[test]
-fn defaults_fill_what_is_left_out_and_nothing_else() {
-    let settings = Settings {
-        default_delay_iterations: 10,
-        default_max_iterations: 4,
-        default_profiler: DefaultProfiler::Cuda,
-        ..Settings::default()
-    };
-    let filled = with_defaults(StartRequest::default(), &settings);
-    assert_eq!((filled.begin, filled.max_iterations), (Some(Begin::Delay(10)), Some(4)));
-    assert_eq!(filled.profiler, Some(Profiler::Cuda));
-    let asked = read(r#"{"start_iteration":3,"max_iterations":0,"profiler":"steps"}"#).unwrap();
-    let filled = with_defaults(asked, &settings);
-    assert_eq!((filled.begin, filled.max_iterations), (Some(Begin::At(3)), Some(0)));
-    assert_eq!(filled.profiler, Some(Profiler::Steps));
 }
 
 fn seeds() -> Vec<Vec<u8>> {

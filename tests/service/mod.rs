@@ -1,4 +1,4 @@
-//! HTTP without an engine: bodies, routes, guard, downloads, connections, documents, settings.
+//! HTTP on the real session, without an engine: bodies, routes, guard, downloads, connections, documents, settings.
 
 mod body;
 mod config;
@@ -9,5 +9,6 @@ mod logs;
 mod metrics;
 mod openapi;
 mod router;
+mod session;
 mod stream;
 mod support;

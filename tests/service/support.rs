@@ -1,4 +1,4 @@
-//! A service without an engine behind it, and one request to it.
+//! A service on the real session, in folders of its own and without an engine; and one request to it.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -8,16 +8,36 @@ use serde_json::Value;
 use stepscope::capture::handle::Captures;
 use stepscope::config::Settings;
 use stepscope::service::router::router;
+use stepscope::service::session::options;
 use stepscope::service::state::{AppState, Shared};
+use tempfile::TempDir;
 use tower::ServiceExt;
 
-/// A handle with nothing behind it: what needs an engine is tested elsewhere.
-pub fn captures() -> Captures {
-    Captures {}
+/// A service, and the folders of its session for as long as it lives.
+pub struct Service {
+    state: AppState,
+    pub folder: TempDir,
 }
 
-pub fn state(settings: Settings, token: Option<&str>) -> AppState {
-    Shared::new(captures(), settings, token.map(SecretString::from))
+impl std::ops::Deref for Service {
+    type Target = AppState;
+
+    fn deref(&self) -> &AppState {
+        &self.state
+    }
+}
+
+/// A session on empty folders: no engine is attached.
+pub fn session() -> (Captures, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings =
+        Settings { dir: folder.path().join("segments"), data: folder.path().join("data"), ..Settings::default() };
+    (stepscope::capture::manager::open(options(&settings)).unwrap(), folder)
+}
+
+pub fn state(settings: Settings, token: Option<&str>) -> Service {
+    let (captures, folder) = session();
+    Service { state: Shared::new(captures, settings, token.map(SecretString::from)), folder }
 }
 
 pub struct Reply {

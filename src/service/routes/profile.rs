@@ -12,8 +12,6 @@ use axum::http::header;
 use serde_json::{Map, Value, json};
 
 use crate::capture::manifest::{CaptureId, Manifest};
-use crate::capture::request::{Begin, Profiler, StartRequest};
-use crate::config::{DefaultProfiler, Settings};
 use crate::service::body::{BodyError, MAX_BODY_BYTES, read_query, read_start};
 use crate::service::error::ApiError;
 use crate::service::state::AppState;
@@ -34,7 +32,7 @@ pub async fn start(State(state): State<AppState>, request: Request) -> Result<Js
     let body = read_body(body).await?;
     let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let asked = read_start(content_type, head.uri.query().unwrap_or_default(), &body)?;
-    let manifest = state.captures.start(with_defaults(asked, &state.settings)).await?;
+    let manifest = state.captures.start(asked).await?;
     Ok(Json(started(&manifest)))
 }
 
@@ -83,20 +81,6 @@ async fn read_body(body: Body) -> Result<axum::body::Bytes, BodyError> {
             }
             Err(BodyError::Broken(error.to_string()))
         }
-    }
-}
-
-/// What was asked, with the server's defaults for what was left out.
-pub fn with_defaults(asked: StartRequest, settings: &Settings) -> StartRequest {
-    let profiler = match settings.default_profiler {
-        DefaultProfiler::Steps => Profiler::Steps,
-        DefaultProfiler::Cuda => Profiler::Cuda,
-    };
-    StartRequest {
-        begin: asked.begin.or(Some(Begin::Delay(settings.default_delay_iterations))),
-        max_iterations: asked.max_iterations.or(Some(settings.default_max_iterations)),
-        profiler: asked.profiler.or(Some(profiler)),
-        ..asked
     }
 }
 

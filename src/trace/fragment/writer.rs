@@ -40,7 +40,8 @@ impl FragmentWriter {
     /// # Errors
     /// [`FragmentError`]: the file system said no, or the identity is too long.
     pub fn create(path: &Path, identity: &FragmentIdentity) -> Result<Self, FragmentError> {
-        let start = encode_start(identity).ok_or_else(|| FragmentError::foreign(path, "its identity is too long"))?;
+        let start = encode_start(identity).ok_or_else(|| invalid("the identity is too long"));
+        let start = start.map_err(FragmentError::io(path))?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path);
         let file = file.map_err(FragmentError::io(path))?;
         file.write_all_at(&start, 0).map_err(FragmentError::io(path))?;
@@ -88,11 +89,12 @@ impl FragmentWriter {
         dropped_total: u64,
     ) -> Result<u64, FragmentError> {
         if ring >= MAX_RINGS {
-            return Err(FragmentError::foreign(&self.path, format_args!("ring {ring} is above {}", MAX_RINGS - 1)));
+            return Err(FragmentError::io(&self.path)(invalid("the ring's number is too high")));
         }
         let next = self.next_index.get(&ring).copied().unwrap_or(0);
         let skipped = next.saturating_sub(first_index).min(events.len() as u64);
-        let (mut index, mut events, before) = (first_index + skipped, &events[skipped as usize..], self.length);
+        let (mut index, mut events, before) =
+            (first_index.saturating_add(skipped), &events[skipped as usize..], self.length);
         loop {
             let (now, later) = events.split_at(events.len().min(MAX_BLOCK_EVENTS));
             self.write_one(ring, index, now, anchor, dropped_total).map_err(FragmentError::io(&self.path))?;
@@ -152,4 +154,8 @@ impl FragmentWriter {
         // A block that failed half-way may still lie behind the end.
         self.file.set_len(self.length).and_then(|()| self.file.sync_data()).map_err(FragmentError::io(&self.path))
     }
+}
+
+fn invalid(what: &'static str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidInput, what)
 }

@@ -1,0 +1,10 @@
+//! How it must behave, end to end: engine processes, a sidecar process, HTTP.
+
+mod attach;
+mod groups;
+mod kills;
+mod load;
+mod rings;
+mod stop;
+mod stuck;
+mod window;

@@ -1,0 +1,8 @@
+//! Fragments, traces and the ledger, from the outside.
+
+mod export;
+mod fragment;
+mod hostile;
+mod ledger;
+pub(crate) mod sample;
+mod viewers;
