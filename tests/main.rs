@@ -7,3 +7,4 @@ mod service;
 mod structure;
 mod support;
 mod trace;
+mod wire;

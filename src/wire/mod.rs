@@ -46,6 +46,7 @@
 pub mod atomics;
 pub mod clock;
 pub mod control;
+pub mod folder;
 pub mod gate;
 pub mod layout;
 pub mod left_over;

@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "wire::segment::Trust",
         ],
     ),
-    ("telemetry", &["capture::handle", "capture::manifest", "config"]),
+    ("telemetry", &["capture::handle", "config"]),
     ("config", &[]),
     ("service", &["capture", "trace", "telemetry", "config"]),
     ("client", &["config"]),
@@ -45,7 +45,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "config"]),
     ("clap_complete", &["cli"]),
     ("anyhow", &["cli"]),
-    ("indicatif", &["cli"]),
+    ("indicatif", &["cli", "doctor"]),
     ("comfy_table", &["cli"]),
     ("toml", &["config"]),
     ("prometheus_client", &["telemetry"]),
@@ -80,6 +80,9 @@ const WORDS: &[(&str, &[&str])] = &[
     ("StatusCode", &["src/service/", "src/client/"]),
     ("thread::sleep", &["src/wire/membarrier.rs", "src/simulator/", "src/agent/helper.rs"]),
 ];
+
+/// What the design allows and nobody needs yet.
+const RESERVED: &[&str] = &["trace", "config", "capture::handle"];
 
 /// Variables that are read when something is built, not when it runs.
 const BUILD_VARIABLES: &[&str] = &["STEPSCOPE_BUILD_PROFILE"];
@@ -134,10 +137,7 @@ fn the_table_names_no_room_that_is_not_there() {
                     .chain(&paths_below(shipped(s), "stepscope::"))
                     .any(|p| allowed(p, &[path]))
             });
-            assert!(
-                used || matches!(*path, "trace" | "config" | "capture::handle"),
-                "{room} may use {path} and does not: take it out of the table"
-            );
+            assert!(used || RESERVED.contains(path), "{room} may use {path} and does not: take it out of the table");
         }
     }
 }
@@ -234,7 +234,8 @@ fn quoted_variables(code: &str) -> Vec<String> {
     for (at, _) in code.match_indices("STEPSCOPE_") {
         let end = code[at..].find(|c: char| !c.is_ascii_uppercase() && c != '_').map_or(code.len(), |n| at + n);
         let quotes = (code[..at].chars().next_back(), code[end..].chars().next());
-        if matches!(quotes, (Some('"'), Some('"')) | (Some('\''), Some('\''))) {
+        let is_whole = at + "STEPSCOPE_".len() < end;
+        if is_whole && matches!(quotes, (Some('"'), Some('"')) | (Some('\''), Some('\''))) {
             found.push(code[at..end].to_owned());
         }
     }
