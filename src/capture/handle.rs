@@ -92,6 +92,15 @@ pub enum TraceFormat {
 /// Something that writes itself, to be run where blocking is allowed.
 pub type Export = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + Send>;
 
+/// What a stop met.
+#[derive(Debug, Clone)]
+pub struct Stopped {
+    /// The capture that was stopped; with nothing running, the newest one.
+    pub manifest: Arc<Manifest>,
+    /// It was over before: nothing was running.
+    pub was_over: bool,
+}
+
 /// What others talk to the session through. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Captures {
@@ -102,7 +111,7 @@ pub struct Captures {
 /// What the session's thread is asked.
 pub(super) enum Command {
     Start(StartRequest, oneshot::Sender<Result<Arc<Manifest>, StartError>>),
-    Stop(Option<CaptureId>, oneshot::Sender<Result<Option<Arc<Manifest>>, CaptureError>>),
+    Stop(Option<CaptureId>, oneshot::Sender<Result<Option<Stopped>, CaptureError>>),
     Delete(String, oneshot::Sender<Result<(), CaptureError>>),
     Exported(CaptureId, std::io::Result<super::manifest::Artifact>),
     ShutDown(oneshot::Sender<()>),
@@ -138,7 +147,7 @@ impl Captures {
     ///
     /// # Errors
     /// [`CaptureError::Unknown`] for an id that is not there.
-    pub async fn stop(&self, id: Option<CaptureId>) -> Result<Option<Arc<Manifest>>, CaptureError> {
+    pub async fn stop(&self, id: Option<CaptureId>) -> Result<Option<Stopped>, CaptureError> {
         self.ask(|reply| Command::Stop(id, reply)).await.unwrap_or(Err(CaptureError::ShuttingDown))
     }
 

@@ -9,7 +9,7 @@ use crate::collector::Collector;
 use crate::wire::clock::realtime_ns;
 use crate::wire::segment::Trust;
 
-use super::handle::{Captures, Command, Shared, Snapshot};
+use super::handle::{Captures, Command, Shared, Snapshot, Stopped};
 use super::manifest::{Artifact, CaptureId, ClosedBy, Complete, Manifest, State, Window};
 use super::options::Options;
 use super::request::{Begin, CaptureError, Profiler, StartError, StartRequest};
@@ -212,24 +212,22 @@ impl Manager {
         Ok(manifest)
     }
 
-    fn stop(&mut self, id: Option<CaptureId>) -> Result<Option<Arc<Manifest>>, CaptureError> {
+    fn stop(&mut self, id: Option<CaptureId>) -> Result<Option<Stopped>, CaptureError> {
         let known = match &id {
             Some(id) => Some(self.shared.find(&id.0).ok_or_else(|| CaptureError::Unknown(id.0.clone()))?),
-            None => None,
+            None => self.shared.find("latest"),
         };
-        match &mut self.running {
-            Some(running) if id.as_ref().is_none_or(|id| id == running.id()) => {
-                running.stop(ClosedBy::Stop);
-                let running_id = running.id().0.clone();
-                if running.turn(&mut self.collector, &self.shared.store) {
-                    self.finish();
-                } else {
-                    self.shared.publish(Arc::new(running.manifest.clone()));
-                }
-                Ok(self.shared.find(&running_id))
-            }
-            _ => Ok(known.or_else(|| self.shared.find("latest"))),
+        let Some(running) = self.running.as_mut().filter(|r| id.as_ref().is_none_or(|id| id == r.id())) else {
+            return Ok(known.map(|manifest| Stopped { was_over: manifest.state.is_final(), manifest }));
+        };
+        let running_id = running.id().0.clone();
+        running.stop(ClosedBy::Stop);
+        if running.turn(&mut self.collector, &self.shared.store) {
+            self.finish();
+        } else {
+            self.shared.publish(Arc::new(running.manifest.clone()));
         }
+        Ok(self.shared.find(&running_id).map(|manifest| Stopped { manifest, was_over: false }))
     }
 
     /// The running capture is over: its manifest is judged, its trace is written behind it.

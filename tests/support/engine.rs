@@ -64,7 +64,8 @@ impl Drop for Engine {
     fn drop(&mut self) {
         drop(self.orders.take());
         // Its ranks end when their orders do, which the kernel closes with it; one that hangs is killed too.
-        let ranks = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.process.id())).unwrap_or_default();
+        let ranks =
+            std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.process.id())).unwrap_or_default();
         let _ = self.process.kill();
         let _ = self.process.wait();
         for rank in ranks.split_whitespace() {
