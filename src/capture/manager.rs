@@ -12,7 +12,7 @@ use crate::wire::segment::Trust;
 use super::handle::{Captures, Command, Shared, Snapshot, Stopped};
 use super::manifest::{Artifact, CaptureId, ClosedBy, Complete, Manifest, State, Window};
 use super::options::Options;
-use super::request::{Begin, CaptureError, Profiler, StartError, StartRequest};
+use super::request::{Begin, CaptureError, StartError, StartRequest};
 use super::running::{Plan, Running};
 use super::session::Limits;
 use super::store::{Kept, Store};
@@ -372,10 +372,6 @@ impl Manager {
 }
 
 fn new_manifest(request: &StartRequest, plan: &Plan, window: Window) -> Manifest {
-    let profiler = match plan.profiler {
-        Profiler::Steps => "steps",
-        Profiler::Cuda => "cuda",
-    };
     Manifest {
         schema: 1,
         stepscope_version: env!("CARGO_PKG_VERSION").into(),
@@ -390,7 +386,7 @@ fn new_manifest(request: &StartRequest, plan: &Plan, window: Window) -> Manifest
         accepted_at_ns: realtime_ns(),
         finished_at: None,
         profile_prefix: request.profile_prefix.clone(),
-        profiler: profiler.into(),
+        profiler: plan.profiler.as_str().into(),
         window,
         groups: Vec::new(),
         ranks: Vec::new(),

@@ -53,6 +53,7 @@ pub(super) fn make(
         limits: manager::limits(options, &window),
         lease: options.lease,
         sources: chosen.iter().map(|s| s.id()).collect(),
+        ranks: request.ranks.clone(),
     };
     Ok((plan, window))
 }

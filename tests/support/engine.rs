@@ -47,12 +47,6 @@ impl Engine {
         orders.flush().unwrap();
     }
 
-    /// Its ranks' processes, in no order.
-    pub fn ranks(&self) -> Vec<u32> {
-        let path = format!("/proc/{0}/task/{0}/children", self.process.id());
-        std::fs::read_to_string(path).unwrap().split_whitespace().map(|p| p.parse().unwrap()).collect()
-    }
-
     /// A paced engine's standard input closes: it ends in order.
     pub fn end(mut self) {
         drop(self.orders.take());
