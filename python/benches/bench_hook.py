@@ -1,9 +1,9 @@
 """What the step hook costs in Python: alternating batches in one process, medians, ratios to an empty function.
 
-    python python/benches/bench_hook.py [--batches N] [--calls N]
+    python python/benches/bench_hook.py [--batches N] [--calls N] [--recording]
 
-Nanoseconds drift from minute to minute; the ratios are what counts. Run it with the agent idle (no capture) and, for
-the cost of recording, while `stepscope serve` holds a window open: the heading says which it saw.
+Nanoseconds drift from minute to minute; the ratios are what counts. With --recording it steps until a window opens and
+measures inside it: beside `stepscope serve`, `stepscope start --max-iterations 0` opens one. The heading says what it saw.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def vllm_pair():
         return run
 
     plain, hooked_class = worker_class()(), worker_class()
-    install(types.SimpleNamespace(WorkerWrapperBase=hooked_class))
+    install(types.SimpleNamespace(WorkerWrapperBase=hooked_class, WorkerBase=hooked_class))
     hooked = hooked_class()
     worker_hooks = hooked_class.init_device.__closure__
     details = types.SimpleNamespace(
@@ -85,6 +85,7 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--batches", type=int, default=200)
     arguments.add_argument("--calls", type=int, default=20_000)
+    arguments.add_argument("--recording", action="store_true", help="wait for a window, and measure inside it")
     options = arguments.parse_args()
     code = stepscope.join(rank=0, world_size=1, engine="bench_hook")
     if not stepscope.available() or code < 0:
@@ -118,6 +119,9 @@ def main():
         "vLLM: the same, hooked": hooked_worker,
     }
     samples = {name: [] for name in rows}
+    while options.recording and not native.step_begin():
+        native.step_end()
+        time.sleep(0.001)
     seen = native.step_begin()
     for _ in range(options.batches):
         base = nothing(options.calls)

@@ -19,6 +19,7 @@ lives at the same time in one process.
 Nothing here raises into vLLM: a hook that fails is counted, said once in vLLM's log, and the engine runs on.
 """
 
+import inspect
 import logging
 import os
 import weakref
@@ -84,10 +85,16 @@ def install(worker_base) -> None:
     wrapper_class = worker_base.WorkerWrapperBase
     if getattr(wrapper_class, "_stepscope_rank", None) is not None:
         return
+    sample = getattr(getattr(worker_base, "WorkerBase", None), "sample_tokens", None)
     missing = [name for name in ("init_device", "execute_model", "shutdown") if name not in vars(wrapper_class)]
     if missing:
         plugin.hooks = "off"
         raise AttributeError(f"this vLLM's WorkerWrapperBase has no {', '.join(missing)}: no steps will be seen")
+    expected = ((wrapper_class.execute_model, ("self", "scheduler_output")), (sample, ("self", "grammar_output")))
+    for method, arguments in expected:
+        if _arguments(method) != arguments:
+            plugin.hooks = "off"
+            raise TypeError(f"this vLLM's {method!r} does not take {arguments}: no steps will be seen")
     hooks = _hooks(wrapper_class)
     wrapper_class._stepscope_rank = False
     wrapper_class._stepscope_open = False
@@ -96,8 +103,17 @@ def install(worker_base) -> None:
     plugin.hooks = "installed"
 
 
+def _arguments(method):
+    """The names of a plain function's arguments; None for anything else."""
+    code = getattr(method, "__code__", None)
+    if code is None or code.co_kwonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        return None
+    return code.co_varnames[: code.co_argcount]
+
+
 def _hooks(wrapper_class) -> dict:
-    """The methods that take the place of the wrapper's own, by name."""
+    """The methods that take the place of the wrapper's own, by name. They take exactly the arguments that ``install``
+    checked, which spares a tuple and a dictionary for each call."""
     init_device, execute, shut_down = wrapper_class.init_device, wrapper_class.execute_model, wrapper_class.shutdown
     sample, dummy = vars(wrapper_class).get("sample_tokens"), vars(wrapper_class).get("execute_dummy_batch")
     native, count = None, None
@@ -115,9 +131,9 @@ def _hooks(wrapper_class) -> dict:
             plugin.problem("join", error)
         return result
 
-    def hooked_execute_model(self, scheduler_output, *args, **kwargs):
+    def hooked_execute_model(self, scheduler_output):
         if not self._stepscope_rank:
-            return execute(self, scheduler_output, *args, **kwargs)
+            return execute(self, scheduler_output)
         work = False
         try:
             work = scheduler_output.total_num_scheduled_tokens > 0
@@ -132,9 +148,9 @@ def _hooks(wrapper_class) -> dict:
         except Exception as error:
             plugin.problem("execute_model", error)
         if not work:
-            return execute(self, scheduler_output, *args, **kwargs)
+            return execute(self, scheduler_output)
         try:
-            output = execute(self, scheduler_output, *args, **kwargs)
+            output = execute(self, scheduler_output)
         except BaseException:
             native.step_end()
             raise
@@ -145,9 +161,9 @@ def _hooks(wrapper_class) -> dict:
             native.step_end()
         return output
 
-    def hooked_sample_tokens(self, *args, **kwargs):
+    def hooked_sample_tokens(self, grammar_output):
         try:
-            return sample(self, *args, **kwargs) if sample else self.worker.sample_tokens(*args, **kwargs)
+            return sample(self, grammar_output) if sample else self.worker.sample_tokens(grammar_output)
         finally:
             if self._stepscope_open:
                 self._stepscope_open = False

@@ -97,11 +97,16 @@ print(plugin.plugin.problems)
         self.assertEqual(self.stderr.count("stepscope:"), 1, self.stderr)
 
     def test_a_version_without_what_we_hook_is_left_alone_and_said_so(self):
+        for change in ("del base.WorkerWrapperBase.execute_model", "base.WorkerBase.sample_tokens = lambda self, *more: 0"):
+            with self.subTest(change):
+                self.left_alone(change)
+
+    def left_alone(self, change):
         out = self.python(f"""
 import sys
 sys.path.insert(0, {FAKE!r})
 from vllm.v1.worker import worker_base as base
-del base.WorkerWrapperBase.execute_model
+{change}
 before = dict(vars(base.WorkerWrapperBase))
 from stepscope import vllm as plugin
 plugin.register(); plugin.register()

@@ -1,7 +1,12 @@
 from types import SimpleNamespace
 
 
-class Worker:
+class WorkerBase:
+    def sample_tokens(self, grammar_output):
+        raise NotImplementedError
+
+
+class Worker(WorkerBase):
     """Answers what it is told to: ``answers`` is one answer per ``execute_model``; an exception is raised."""
 
     def __init__(self, rank):
