@@ -8,6 +8,7 @@ import unittest
 from engine import Engine, Sidecar, Traffic, eventually
 
 PROMPTS = ["def main(argv):", "import os, sys", "class Window:\n    ", "for i in range(10):", "return the first of"]
+LOGGED = ["--enable-logging-iteration-details"]
 COUNTS = ("context_requests", "context_tokens", "generation_requests", "generation_tokens")
 
 check = unittest.TestCase()
@@ -72,14 +73,14 @@ def main():
     os.makedirs(segments, mode=0o700)
 
     print("vLLM without our package", flush=True)
-    with Engine("plain", options.plain_python, options, work) as engine:
+    with Engine("plain", options.plain_python, options, work, LOGGED) as engine:
         expected = one_at_a_time(engine)
     check.assertEqual(os.listdir(segments), [])
 
     print("vLLM with our package, and a sidecar", flush=True)
     ours = os.path.join(work, "venv", "bin", "python")
     with (
-        Engine("hooked", ours, options, work, STEPSCOPE_DIR=segments) as engine,
+        Engine("hooked", ours, options, work, LOGGED, STEPSCOPE_DIR=segments) as engine,
         Sidecar(options.stepscope, work, segments) as sidecar,
     ):
         # As many segments as ranks: the API server and the scheduler loaded the plugin too.
