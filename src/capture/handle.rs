@@ -1,16 +1,15 @@
 //! The handle that others hold: messages in, snapshots out.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, mpsc};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use super::export;
+use super::export::{self, Export};
 use super::manifest::{CaptureId, Manifest, State};
-use super::request::{CaptureError, StartError, StartRequest};
+use super::request::{CaptureError, StartError, StartRequest, TraceFormat};
 use super::store::Store;
 
 /// One attached rank, as `status` shows it.
@@ -79,18 +78,6 @@ pub struct Snapshot {
     /// Bytes used by all captures on disk.
     pub store_bytes: u64,
 }
-
-/// Formats a trace can be had in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TraceFormat {
-    /// Chrome JSON.
-    Json,
-    /// Chrome JSON, gzip.
-    JsonGz,
-}
-
-/// Something that writes itself, to be run where blocking is allowed.
-pub type Export = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + Send>;
 
 /// What a stop met.
 #[derive(Debug, Clone)]

@@ -12,9 +12,8 @@ use crate::wire::segment::Trust;
 use super::handle::{Captures, Command, Shared, Snapshot, Stopped};
 use super::manifest::{Artifact, CaptureId, ClosedBy, Complete, Manifest, State, Window};
 use super::options::Options;
-use super::request::{Begin, CaptureError, StartError, StartRequest};
+use super::request::{CaptureError, StartError, StartRequest};
 use super::running::{Plan, Running};
-use super::session::Limits;
 use super::store::{Kept, Store};
 use super::{export, plan, recover, snapshot};
 
@@ -203,9 +202,9 @@ impl Manager {
         self.collector.scan(Instant::now());
         let (plan, window) = plan::make(&self.options, &request, &self.collector)?;
         let manifest = new_manifest(&request, &plan, window);
-        let running = Running::start(&mut self.collector, &self.shared.store, &plan, manifest)?;
+        let mut running = Running::start(&mut self.collector, &self.shared.store, &plan, manifest)?;
         self.renewed = Instant::now();
-        let manifest = Arc::new(running.manifest.clone());
+        let manifest = running.refresh();
         tracing::info!(capture = %manifest.capture_id, ranks = manifest.ranks.len(), "capture accepted");
         self.shared.publish(manifest.clone());
         self.running = Some(running);
@@ -225,7 +224,7 @@ impl Manager {
         if running.turn(&mut self.collector, &self.shared.store) {
             self.finish();
         } else {
-            self.shared.publish(Arc::new(running.manifest.clone()));
+            self.shared.publish(running.refresh());
         }
         Ok(self.shared.find(&running_id).map(|manifest| Stopped { manifest, was_over: false }))
     }
@@ -357,7 +356,7 @@ impl Manager {
 
     fn publish(&mut self, now: Instant) {
         self.published = now;
-        let running = self.running.as_ref().map(|r| Arc::new(r.manifest.clone()));
+        let running = self.running.as_mut().map(Running::refresh);
         if let Some(manifest) = &running {
             self.shared.publish(manifest.clone());
         }
@@ -395,19 +394,4 @@ fn new_manifest(request: &StartRequest, plan: &Plan, window: Window) -> Manifest
         fragment_bytes: 0,
         artifacts: Vec::new(),
     }
-}
-
-/// Which limits a plan has; here, because both the plan and a resumed capture need them.
-pub(super) fn limits(options: &Options, window: &Window) -> Limits {
-    Limits {
-        duration_ns: window.max_duration_ms.saturating_mul(1_000_000),
-        wait_ns: u64::try_from(options.max_wait.as_nanos()).unwrap_or(u64::MAX),
-        events: window.max_events,
-        bytes: window.max_bytes,
-    }
-}
-
-/// Where a window begins that a start does not say.
-pub(super) fn default_begin(options: &Options) -> Begin {
-    Begin::Delay(options.default_delay_iterations)
 }

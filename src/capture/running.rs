@@ -2,6 +2,7 @@
 //! fills, the manifest it keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::collector::Collector;
@@ -43,7 +44,7 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct Running {
     pub session: Session,
-    pub manifest: Manifest,
+    manifest: Manifest,
     fragments: BTreeMap<SourceId, FragmentWriter>,
     failed: Option<String>,
     lease: Duration,
@@ -148,15 +149,21 @@ impl Running {
         if over {
             self.drain(collector);
         }
-        self.manifest.state = self.session.state();
-        report::update(&mut self.manifest, &self.session);
-        if self.manifest.state != self.saved_state && self.failed.is_none() {
-            self.saved_state = self.manifest.state;
+        if self.session.state() != self.saved_state && self.failed.is_none() {
+            self.saved_state = self.session.state();
+            self.refresh();
             if let Err(error) = store.save(&self.manifest) {
                 self.fail(format!("the manifest could not be written: {error}"));
             }
         }
         over
+    }
+
+    /// Brings the manifest up to date. Not every turn: there are a thousand a second.
+    pub(super) fn refresh(&mut self) -> Arc<Manifest> {
+        self.manifest.state = self.session.state();
+        report::update(&mut self.manifest, &self.session);
+        Arc::new(self.manifest.clone())
     }
 
     fn rates(&self, collector: &Collector) -> Vec<f64> {
