@@ -103,12 +103,19 @@ def main():
             exact(sidecar, engine, manifest, ranks, iterations, delay)
 
         print("a window that was armed on an idle engine", flush=True)
+        # Only a group that has been quiet for a while counts as idle; one that runs is given time to see the order.
+        def idle():
+            return not any(rank["iterations_per_second"] for rank in sidecar.get("status")["ranks"])
+
+        eventually("the engine is idle", idle, 60)
+        numbers = {rank["begun"] for rank in sidecar.get("status")["ranks"]}
         begun = max(engine.iterations()) + 1
+        check.assertEqual(numbers, {begun})
         capture = sidecar.start(delay_iterations=3, max_iterations=5)["capture_id"]
         check.assertEqual(engine.complete(PROMPTS[0], 24), expected[0])
         manifest = sidecar.finished(capture)
         exact(sidecar, engine, manifest, ranks, 5, 3)
-        check.assertEqual(manifest["ranks"][0]["first_iteration"], begun + 4)
+        check.assertEqual(manifest["ranks"][0]["first_iteration"], begun + 4, manifest["groups"])
     check.assertEqual(engine.text().count("vLLM runs on"), 0)
     print(f"tensor parallel {ranks}: all as it must be", flush=True)
 
