@@ -4,5 +4,7 @@
 mod behaviour;
 mod cli;
 mod service;
+mod structure;
 mod support;
 mod trace;
+mod wire;

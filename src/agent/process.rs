@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use crate::wire::clock::ClockKind;
 use crate::wire::gate::Cause;
 use crate::wire::layout::{DEFAULT_SEGMENT_BYTES, Role};
+use crate::wire::left_over;
 use crate::wire::segment::{self, Identity, Segment};
 
 use super::{helper, hook, window};
@@ -117,7 +118,7 @@ pub(super) fn join(identity: Identity) -> Result<bool, JoinError> {
 fn make(mut identity: Identity) -> Result<(), segment::CreateError> {
     let folder = segment::default_folder();
     segment::prepare_folder(&folder)?;
-    segment::sweep(&folder);
+    left_over::sweep(&folder);
     if identity.job.is_empty() {
         identity.job = inherited_job();
     }

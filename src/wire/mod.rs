@@ -46,8 +46,10 @@
 pub mod atomics;
 pub mod clock;
 pub mod control;
+pub mod folder;
 pub mod gate;
 pub mod layout;
+pub mod left_over;
 pub mod lock;
 pub mod membarrier;
 pub mod names;

@@ -5,11 +5,11 @@
 //! process (see [`super::lock`] for why) and unmapped when dropped.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +22,8 @@ use super::lock::{self, Party};
 use super::record::Words;
 use super::ring::MappedRing;
 use super::sigbus;
+
+pub use super::folder::{default_folder, prepare_folder, user_id};
 
 /// Ending of a segment's file name.
 pub const EXTENSION: &str = "seg";
@@ -113,47 +115,6 @@ impl fmt::Display for AttachError {
 }
 
 impl std::error::Error for AttachError {}
-
-/// The folder that both sides use unless told otherwise: `STEPSCOPE_DIR`, else `/dev/shm/stepscope-<uid>`.
-pub fn default_folder() -> PathBuf {
-    match std::env::var_os("STEPSCOPE_DIR") {
-        Some(folder) if !folder.is_empty() => folder.into(),
-        _ => format!("/dev/shm/stepscope-{}", user_id()).into(),
-    }
-}
-
-/// Effective user id.
-pub fn user_id() -> u32 {
-    // SAFETY: cannot fail.
-    unsafe { libc::geteuid() }
-}
-
-/// Makes the folder if need be and checks that strangers cannot plant files in it.
-///
-/// # Errors
-/// [`CreateError::Folder`], with what to do.
-pub fn prepare_folder(folder: &Path) -> Result<(), CreateError> {
-    let refuse = |why: String| Err(CreateError::Folder(folder.to_owned(), why));
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Ok(()) => {}
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(e) => return refuse(format!("cannot be made: {e}")),
-    }
-    let meta = match fs::symlink_metadata(folder) {
-        Ok(meta) => meta,
-        Err(e) => return refuse(e.to_string()),
-    };
-    if !meta.is_dir() {
-        return refuse("is not a folder".into());
-    }
-    if meta.mode() & 0o002 != 0 {
-        return refuse(format!(
-            "is writable by everybody: chmod 0700 {0} (or 2770 with a common group)",
-            folder.display()
-        ));
-    }
-    Ok(())
-}
 
 /// A mapped segment.
 #[derive(Debug)]
@@ -499,44 +460,4 @@ fn owner_is_trusted(path: &Path, meta: &fs::Metadata, trust: Trust) -> Result<()
             user_id()
         ))),
     }
-}
-
-/// Removes segments of this user whose process is gone and whose records were consumed. For an agent that is about to
-/// make its own: it must not have a segment open yet, since closing a file drops this process's locks on it.
-pub fn sweep(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|e| e == EXTENSION) && is_left_over(&path).unwrap_or(false) {
-            let _ = fs::remove_file(&path);
-        }
-    }
-}
-
-/// Reads with `pread` alone: this runs in the engine, where a file cut short must not raise a signal.
-fn is_left_over(path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::FileExt;
-    let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW).open(path)?;
-    let meta = file.metadata()?;
-    let held = |party| lock::holder(file.as_fd(), party).map(|h| h.is_some());
-    if meta.uid() != user_id() || !meta.is_file() || held(Party::Agent)? || held(Party::Consumer)? {
-        return Ok(false);
-    }
-    let hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
-    if hidden {
-        // Its maker died between making and publishing it; a young one may still be on its way.
-        return Ok(meta.modified()?.elapsed().is_ok_and(|age| age.as_secs() > 60));
-    }
-    let mut ring = [0u8; size_of::<RingDescriptor>()];
-    let stride = ring.len() as u64;
-    let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap_or([0; 8]));
-    for index in 0..u64::from(Shape::of(meta.len()).ring_count) {
-        file.read_exact_at(&mut ring, RINGS_OFFSET + index * stride)?;
-        if word(&ring[..8]) != word(&ring[64..72]) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
