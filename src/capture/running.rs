@@ -234,8 +234,7 @@ impl Running {
                     && self.failed.is_none()
                 {
                     let (anchor, dropped) = (source.anchor(), source.dropped_total());
-                    let ended = fragment.write_block(0, 0, &[], anchor, dropped).and_then(|_| fragment.sync());
-                    if let Err(error) = ended {
+                    if let Err(error) = fragment.write_block(0, 0, &[], anchor, dropped) {
                         self.failed = Some(error.to_string());
                     }
                 }
