@@ -1,1 +1,19 @@
+//! `stepscope._stepscope`: the agent's function table, as Python sees it.
+//!
+//! This module links nothing of Stepscope. It finds the agent library that the process already has, or loads one
+//! ([`library`]), and calls its table ([`table`]). Until then, and where there is no library, every call is a no-op.
 
+mod functions;
+mod library;
+mod table;
+
+use pyo3::prelude::*;
+
+/// The native half of the package `stepscope`.
+#[pymodule(gil_used = false)]
+mod _stepscope {
+    #[pymodule_export]
+    use super::functions::{
+        available, claim_steps, describe, join, leave, library_path, load, reason, step_batch, step_begin, step_end,
+    };
+}

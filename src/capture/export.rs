@@ -8,8 +8,11 @@ use crate::trace::ledger::write_ledger;
 use crate::trace::meta::{ExportMeta, RankWindow, Selection};
 use crate::trace::output::{Packing, write_chrome};
 
-use super::handle::{Export, TraceFormat};
 use super::manifest::{Artifact, Complete, Manifest};
+use super::request::TraceFormat;
+
+/// Something that writes itself, to be run where blocking is allowed.
+pub type Export = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + Send>;
 
 /// Name of the trace that every finished capture has.
 pub(super) fn trace_name(manifest: &Manifest, format: TraceFormat, rank: Option<u32>) -> String {

@@ -1,16 +1,15 @@
 //! The handle that others hold: messages in, snapshots out.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, mpsc};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use super::export;
+use super::export::{self, Export};
 use super::manifest::{CaptureId, Manifest, State};
-use super::request::{CaptureError, StartError, StartRequest};
+use super::request::{CaptureError, StartError, StartRequest, TraceFormat};
 use super::store::Store;
 
 /// One attached rank, as `status` shows it.
@@ -80,17 +79,14 @@ pub struct Snapshot {
     pub store_bytes: u64,
 }
 
-/// Formats a trace can be had in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TraceFormat {
-    /// Chrome JSON.
-    Json,
-    /// Chrome JSON, gzip.
-    JsonGz,
+/// What a stop met.
+#[derive(Debug, Clone)]
+pub struct Stopped {
+    /// The capture that was stopped; with nothing running, the newest one.
+    pub manifest: Arc<Manifest>,
+    /// It was over before: nothing was running.
+    pub was_over: bool,
 }
-
-/// Something that writes itself, to be run where blocking is allowed.
-pub type Export = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + Send>;
 
 /// What others talk to the session through. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -102,7 +98,7 @@ pub struct Captures {
 /// What the session's thread is asked.
 pub(super) enum Command {
     Start(StartRequest, oneshot::Sender<Result<Arc<Manifest>, StartError>>),
-    Stop(Option<CaptureId>, oneshot::Sender<Result<Option<Arc<Manifest>>, CaptureError>>),
+    Stop(Option<CaptureId>, oneshot::Sender<Result<Option<Stopped>, CaptureError>>),
     Delete(String, oneshot::Sender<Result<(), CaptureError>>),
     Exported(CaptureId, std::io::Result<super::manifest::Artifact>),
     ShutDown(oneshot::Sender<()>),
@@ -138,7 +134,7 @@ impl Captures {
     ///
     /// # Errors
     /// [`CaptureError::Unknown`] for an id that is not there.
-    pub async fn stop(&self, id: Option<CaptureId>) -> Result<Option<Arc<Manifest>>, CaptureError> {
+    pub async fn stop(&self, id: Option<CaptureId>) -> Result<Option<Stopped>, CaptureError> {
         self.ask(|reply| Command::Stop(id, reply)).await.unwrap_or(Err(CaptureError::ShuttingDown))
     }
 

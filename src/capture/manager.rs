@@ -9,12 +9,11 @@ use crate::collector::Collector;
 use crate::wire::clock::realtime_ns;
 use crate::wire::segment::Trust;
 
-use super::handle::{Captures, Command, Shared, Snapshot};
+use super::handle::{Captures, Command, Shared, Snapshot, Stopped};
 use super::manifest::{Artifact, CaptureId, ClosedBy, Complete, Manifest, State, Window};
 use super::options::Options;
-use super::request::{Begin, CaptureError, Profiler, StartError, StartRequest};
+use super::request::{CaptureError, StartError, StartRequest};
 use super::running::{Plan, Running};
-use super::session::Limits;
 use super::store::{Kept, Store};
 use super::{export, plan, recover, snapshot};
 
@@ -203,33 +202,31 @@ impl Manager {
         self.collector.scan(Instant::now());
         let (plan, window) = plan::make(&self.options, &request, &self.collector)?;
         let manifest = new_manifest(&request, &plan, window);
-        let running = Running::start(&mut self.collector, &self.shared.store, &plan, manifest)?;
+        let mut running = Running::start(&mut self.collector, &self.shared.store, &plan, manifest)?;
         self.renewed = Instant::now();
-        let manifest = Arc::new(running.manifest.clone());
+        let manifest = running.refresh();
         tracing::info!(capture = %manifest.capture_id, ranks = manifest.ranks.len(), "capture accepted");
         self.shared.publish(manifest.clone());
         self.running = Some(running);
         Ok(manifest)
     }
 
-    fn stop(&mut self, id: Option<CaptureId>) -> Result<Option<Arc<Manifest>>, CaptureError> {
+    fn stop(&mut self, id: Option<CaptureId>) -> Result<Option<Stopped>, CaptureError> {
         let known = match &id {
             Some(id) => Some(self.shared.find(&id.0).ok_or_else(|| CaptureError::Unknown(id.0.clone()))?),
-            None => None,
+            None => self.shared.find("latest"),
         };
-        match &mut self.running {
-            Some(running) if id.as_ref().is_none_or(|id| id == running.id()) => {
-                running.stop(ClosedBy::Stop);
-                let running_id = running.id().0.clone();
-                if running.turn(&mut self.collector, &self.shared.store) {
-                    self.finish();
-                } else {
-                    self.shared.publish(Arc::new(running.manifest.clone()));
-                }
-                Ok(self.shared.find(&running_id))
-            }
-            _ => Ok(known.or_else(|| self.shared.find("latest"))),
+        let Some(running) = self.running.as_mut().filter(|r| id.as_ref().is_none_or(|id| id == r.id())) else {
+            return Ok(known.map(|manifest| Stopped { was_over: manifest.state.is_final(), manifest }));
+        };
+        let running_id = running.id().0.clone();
+        running.stop(ClosedBy::Stop);
+        if running.turn(&mut self.collector, &self.shared.store) {
+            self.finish();
+        } else {
+            self.shared.publish(running.refresh());
         }
+        Ok(self.shared.find(&running_id).map(|manifest| Stopped { manifest, was_over: false }))
     }
 
     /// The running capture is over: its manifest is judged, its trace is written behind it.
@@ -359,7 +356,7 @@ impl Manager {
 
     fn publish(&mut self, now: Instant) {
         self.published = now;
-        let running = self.running.as_ref().map(|r| Arc::new(r.manifest.clone()));
+        let running = self.running.as_mut().map(Running::refresh);
         if let Some(manifest) = &running {
             self.shared.publish(manifest.clone());
         }
@@ -374,10 +371,6 @@ impl Manager {
 }
 
 fn new_manifest(request: &StartRequest, plan: &Plan, window: Window) -> Manifest {
-    let profiler = match plan.profiler {
-        Profiler::Steps => "steps",
-        Profiler::Cuda => "cuda",
-    };
     Manifest {
         schema: 1,
         stepscope_version: env!("CARGO_PKG_VERSION").into(),
@@ -392,7 +385,7 @@ fn new_manifest(request: &StartRequest, plan: &Plan, window: Window) -> Manifest
         accepted_at_ns: realtime_ns(),
         finished_at: None,
         profile_prefix: request.profile_prefix.clone(),
-        profiler: profiler.into(),
+        profiler: plan.profiler.as_str().into(),
         window,
         groups: Vec::new(),
         ranks: Vec::new(),
@@ -401,19 +394,4 @@ fn new_manifest(request: &StartRequest, plan: &Plan, window: Window) -> Manifest
         fragment_bytes: 0,
         artifacts: Vec::new(),
     }
-}
-
-/// Which limits a plan has; here, because both the plan and a resumed capture need them.
-pub(super) fn limits(options: &Options, window: &Window) -> Limits {
-    Limits {
-        duration_ns: window.max_duration_ms.saturating_mul(1_000_000),
-        wait_ns: u64::try_from(options.max_wait.as_nanos()).unwrap_or(u64::MAX),
-        events: window.max_events,
-        bytes: window.max_bytes,
-    }
-}
-
-/// Where a window begins that a start does not say.
-pub(super) fn default_begin(options: &Options) -> Begin {
-    Begin::Delay(options.default_delay_iterations)
 }

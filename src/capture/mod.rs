@@ -14,11 +14,11 @@
 //! | `running` | the same with its hands: sources, fragments, manifest |
 //! | `report` | from a session to what is said of it |
 //! | `recover` | taking up what a sidecar that died left |
-//! | [`store`], `export` | files |
+//! | [`store`], [`export`] | files |
 //!
 //! Called by `service`. Uses `collector` and `trace`. Knows nothing of HTTP.
 
-mod export;
+pub mod export;
 pub mod handle;
 pub mod manager;
 pub mod manifest;

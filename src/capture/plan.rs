@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::collector::Collector;
 use crate::collector::source::Source;
 
-use super::manager;
 use super::manifest::Window;
 use super::options::Options;
 use super::request::{Begin, Profiler, StartError, StartRequest};
 use super::running::Plan;
+use super::session::Limits;
 
 /// Fills in, checks and chooses.
 ///
@@ -20,7 +20,7 @@ pub(super) fn make(
     request: &StartRequest,
     collector: &Collector,
 ) -> Result<(Plan, Window), StartError> {
-    let begin = request.begin.unwrap_or_else(|| manager::default_begin(options));
+    let begin = request.begin.unwrap_or(Begin::Delay(options.default_delay_iterations));
     let max_iterations = request.max_iterations.unwrap_or(options.default_max_iterations);
     let profiler = request.profiler.unwrap_or(options.default_profiler);
     let milliseconds = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
@@ -50,9 +50,15 @@ pub(super) fn make(
         begin,
         max_iterations,
         profiler,
-        limits: manager::limits(options, &window),
+        limits: Limits {
+            duration_ns: window.max_duration_ms.saturating_mul(1_000_000),
+            wait_ns: u64::try_from(options.max_wait.as_nanos()).unwrap_or(u64::MAX),
+            events: window.max_events,
+            bytes: window.max_bytes,
+        },
         lease: options.lease,
         sources: chosen.iter().map(|s| s.id()).collect(),
+        ranks: request.ranks.clone(),
     };
     Ok((plan, window))
 }

@@ -70,10 +70,17 @@ pub(super) fn resume(store: &Store, manifest: &Manifest, lease: Duration) -> Run
 }
 
 fn group(report: &GroupReport) -> Group {
-    let present = report.ranks.iter().copied().collect();
     let opening = Opening { first_iteration: report.first_iteration, accepted_iteration: report.accepted_iteration };
     let key = (report.job.clone(), report.group.clone());
-    Group::new(key, opening, report.last_iteration, report.withdrawn, report.world_size, &present, 0)
+    Group::new(
+        key,
+        opening,
+        report.last_iteration,
+        report.withdrawn,
+        report.world_size,
+        report.missing_ranks.clone(),
+        0,
+    )
 }
 
 /// All records of a fragment; and of its iterations how many, the first and the last.

@@ -25,6 +25,16 @@ pub enum Profiler {
     Cuda,
 }
 
+impl Profiler {
+    /// The word that callers use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Steps => "steps",
+            Self::Cuda => "cuda",
+        }
+    }
+}
+
 /// A start, checked for shape but not yet for what is attached. `None`: the server's default.
 #[derive(Debug, Clone, Default)]
 pub struct StartRequest {
@@ -48,6 +58,15 @@ pub struct StartRequest {
     pub max_bytes: Option<u64>,
     /// Words for the caller that came up while the body was read (`output_dir` is ignored, say).
     pub warnings: Vec<String>,
+}
+
+/// Formats a trace can be had in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceFormat {
+    /// Chrome JSON.
+    Json,
+    /// Chrome JSON, gzip.
+    JsonGz,
 }
 
 /// Why a capture did not start.
@@ -103,7 +122,7 @@ pub enum StartError {
         limit: u64,
     },
     /// The profiler can't work on any rank.
-    #[error("profiler {profiler:?} can't work: {}", reasons.join("; "))]
+    #[error("profiler {} can't work: {}", profiler.as_str(), reasons.join("; "))]
     Unavailable {
         /// Which.
         profiler: Profiler,

@@ -2,6 +2,7 @@
 //! fills, the manifest it keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::collector::Collector;
@@ -21,8 +22,10 @@ use super::window::{self, Opening};
 
 /// Openings that are offered before a start is given up.
 const ATTEMPTS: u32 = 8;
-/// A group in which nothing began for this long is idle, and opens at its very next iteration.
-const QUIET: Duration = Duration::from_millis(50);
+/// A group in which nothing runs or begins for this long is idle, and opens at its very next iteration. Being wrong does
+/// no harm: the opening is then withdrawn and agreed anew.
+const QUIET: Duration = Duration::from_millis(20);
+const QUIET_LOOK: Duration = Duration::from_millis(2);
 
 /// What a start comes down to, with every default filled in.
 #[derive(Debug, Clone)]
@@ -33,13 +36,15 @@ pub(super) struct Plan {
     pub limits: Limits,
     pub lease: Duration,
     pub sources: Vec<SourceId>,
+    /// The ranks asked for; `None`: all.
+    pub ranks: Option<Vec<u32>>,
 }
 
 /// The running capture.
 #[derive(Debug)]
 pub(super) struct Running {
     pub session: Session,
-    pub manifest: Manifest,
+    manifest: Manifest,
     fragments: BTreeMap<SourceId, FragmentWriter>,
     failed: Option<String>,
     lease: Duration,
@@ -54,7 +59,6 @@ impl Running {
         plan: &Plan,
         mut manifest: Manifest,
     ) -> Result<Self, StartError> {
-        let now = Instant::now();
         let mut groups: BTreeMap<(String, String), Vec<SourceId>> = BTreeMap::new();
         for source in collector.sources().iter().filter(|s| plan.sources.contains(&s.id())) {
             let id = source.identity();
@@ -64,7 +68,7 @@ impl Running {
         let (mut agreed, mut ranks) = (Vec::new(), Vec::new());
         for (key, members) in groups {
             let index = agreed.len();
-            match agree(collector, &key, &members, plan, now, lease_ns) {
+            match agree(collector, &key, &members, plan, lease_ns) {
                 Ok((group, mut members)) => {
                     members.iter_mut().for_each(|r| r.group = index);
                     agreed.push(group);
@@ -145,15 +149,21 @@ impl Running {
         if over {
             self.drain(collector);
         }
-        self.manifest.state = self.session.state();
-        report::update(&mut self.manifest, &self.session);
-        if self.manifest.state != self.saved_state && self.failed.is_none() {
-            self.saved_state = self.manifest.state;
+        if self.session.state() != self.saved_state && self.failed.is_none() {
+            self.saved_state = self.session.state();
+            self.refresh();
             if let Err(error) = store.save(&self.manifest) {
                 self.fail(format!("the manifest could not be written: {error}"));
             }
         }
         over
+    }
+
+    /// Brings the manifest up to date. Not every turn: there are a thousand a second.
+    pub(super) fn refresh(&mut self) -> Arc<Manifest> {
+        self.manifest.state = self.session.state();
+        report::update(&mut self.manifest, &self.session);
+        Arc::new(self.manifest.clone())
     }
 
     fn rates(&self, collector: &Collector) -> Vec<f64> {
@@ -224,8 +234,7 @@ impl Running {
                     && self.failed.is_none()
                 {
                     let (anchor, dropped) = (source.anchor(), source.dropped_total());
-                    let ended = fragment.write_block(0, 0, &[], anchor, dropped).and_then(|_| fragment.sync());
-                    if let Err(error) = ended {
+                    if let Err(error) = fragment.write_block(0, 0, &[], anchor, dropped) {
                         self.failed = Some(error.to_string());
                     }
                 }
@@ -277,14 +286,14 @@ fn agree(
     key: &(String, String),
     members: &[SourceId],
     plan: &Plan,
-    now: Instant,
     lease_ns: u64,
 ) -> Result<(Group, Vec<Rank>), StartError> {
     for attempt in 0..ATTEMPTS {
         let mut sources: Vec<&mut Source> =
             collector.sources_mut().iter_mut().filter(|s| members.contains(&s.id())).collect();
-        let begun = sources.iter().map(|s| s.begun()).max().unwrap_or(0);
-        let idle = sources.iter_mut().all(|s| s.is_idle(now, QUIET));
+        sources.sort_by_key(|s| (s.identity().rank, s.identity().pid));
+        let idle = attempt == 0 && is_idle(&sources);
+        let begun = largest_begun(&sources);
         let rate = sources.iter().map(|s| s.rate()).fold(0.0, f64::max);
         let ahead = window::ahead(idle, rate, attempt);
         let opening = window::opening(plan.begin, begun, ahead).map_err(|past| StartError::Past {
@@ -302,10 +311,28 @@ fn agree(
         }
         membarrier::heavy(sources.iter().all(|s| s.has_membarrier()));
         if sources.iter().all(|s| s.begun() < opening.first_iteration) {
-            return Ok((new_group(key, opening, last, attempt, &sources, begun), ranks));
+            return Ok((new_group(key, opening, last, attempt, &sources, plan, begun), ranks));
         }
     }
     Err(StartError::NotAgreed(ATTEMPTS))
+}
+
+fn largest_begun(sources: &[&mut Source]) -> u64 {
+    sources.iter().map(|s| s.begun()).max().unwrap_or(0)
+}
+
+/// Looks for a moment whether anything runs or begins.
+fn is_idle(sources: &[&mut Source]) -> bool {
+    let begun = largest_begun(sources);
+    let still = || sources.iter().all(|s| s.is_between_iterations()) && largest_begun(sources) == begun;
+    let began = Instant::now();
+    while still() {
+        if began.elapsed() >= QUIET {
+            return true;
+        }
+        std::thread::sleep(QUIET_LOOK);
+    }
+    false
 }
 
 fn new_group(
@@ -314,11 +341,15 @@ fn new_group(
     last: Option<u64>,
     withdrawn: u32,
     sources: &[&mut Source],
+    plan: &Plan,
     begun: u64,
 ) -> Group {
     let world_size = sources.iter().map(|s| s.identity().world_size).max().unwrap_or(0);
     let present: BTreeSet<u32> = sources.iter().map(|s| s.identity().rank).collect();
-    Group::new(key.clone(), opening, last, withdrawn, world_size, &present, begun)
+    // A world size is a stranger's word: no list as long as it likes. Ranks that nobody asked for are not missing.
+    let wanted = (0..world_size.min(65_536)).filter(|r| plan.ranks.as_ref().is_none_or(|ranks| ranks.contains(r)));
+    let missing_ranks = wanted.filter(|r| !present.contains(r)).collect();
+    Group::new(key.clone(), opening, last, withdrawn, world_size, missing_ranks, begun)
 }
 
 fn new_rank(source: &Source, generation: u64) -> Rank {

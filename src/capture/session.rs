@@ -4,8 +4,6 @@
 //! that the window is to close, and why. `now_ns` is CLOCK_MONOTONIC. The manager does what the orders say, and ends the
 //! session when [`Session::is_over`].
 
-use std::collections::BTreeSet;
-
 use crate::collector::source::{Observation, SourceId, SourceIdentity, WindowFacts};
 use crate::wire::gate::{Cause, State as Gate};
 
@@ -147,11 +145,9 @@ impl Group {
         last_iteration: Option<u64>,
         withdrawn: u32,
         world_size: u32,
-        present: &BTreeSet<u32>,
+        missing_ranks: Vec<u32>,
         begun: u64,
     ) -> Self {
-        // A world size is a stranger's word: no list as long as it likes.
-        let missing_ranks = (0..world_size.min(65_536)).filter(|r| !present.contains(r)).collect();
         Self { key, opening, last_iteration, withdrawn, world_size, missing_ranks, begun, begun_at_ns: 0 }
     }
 }

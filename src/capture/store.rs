@@ -97,7 +97,8 @@ impl Store {
         fs::create_dir_all(self.fragments(id))
     }
 
-    /// Writes the manifest, whole or not at all.
+    /// Writes the manifest, whole or not at all. Safe against the death of any process, and written on the thread that
+    /// answers starts and stops: so it does not wait for the disk.
     ///
     /// # Errors
     /// What the file system said.
@@ -107,7 +108,6 @@ impl Store {
         let mut file = File::create(&part)?;
         serde_json::to_writer_pretty(&mut file, manifest)?;
         file.write_all(b"\n")?;
-        file.sync_data()?;
         fs::rename(part, folder.join("manifest.json"))
     }
 

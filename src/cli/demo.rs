@@ -17,6 +17,8 @@ use crate::client::{Client, StartBody};
 
 /// How long each stage may take; generous, since the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A demo takes seconds; a scratch folder of this age belongs to none that runs.
+const OLD: Duration = Duration::from_secs(600);
 /// How long an iteration of the simulated engine takes.
 const STEP_US: u32 = 2000;
 
@@ -123,16 +125,20 @@ fn listening_at(line: &str) -> Option<String> {
     (!address.is_empty()).then(|| format!("http://{address}"))
 }
 
-/// A private folder for segments and captures, removed when dropped.
+/// What the name of every scratch folder begins with; the process id and something random follow.
+const PREFIX: &str = "stepscope-demo-";
+
+/// A private folder for segments and captures, removed when dropped; a `demo` that was killed leaves it to the next one.
 struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> anyhow::Result<Self> {
-        let name = format!("stepscope-demo-{}-{}", std::process::id(), uuid::Uuid::now_v7().simple());
+        let name = format!("{PREFIX}{}-{}", std::process::id(), uuid::Uuid::now_v7().simple());
         let shared_memory = Path::new("/dev/shm");
         // Room for a few segments; a container's /dev/shm may be tiny or full.
         let roomy = crate::doctor::free_bytes(shared_memory).is_ok_and(|free| free >= 48 << 20);
         let below = if roomy { shared_memory.to_owned() } else { std::env::temp_dir() };
+        remove_left_overs(&below);
         let path = below.join(name);
         let scratch = Self(path.clone());
         std::fs::DirBuilder::new()
@@ -151,6 +157,21 @@ impl Scratch {
 
     fn data(&self) -> PathBuf {
         self.0.join("data")
+    }
+}
+
+/// Removes scratch folders whose `demo` is gone. Only old ones: another pid namespace may share this file system, and
+/// its processes can't be seen. What belongs to others can't be removed anyway.
+fn remove_left_overs(below: &Path) {
+    for entry in std::fs::read_dir(below).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse::<u32>().ok());
+        let gone = owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+        let old =
+            entry.metadata().and_then(|meta| meta.modified()).is_ok_and(|at| at.elapsed().is_ok_and(|age| age > OLD));
+        if gone && old {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

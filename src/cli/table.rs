@@ -81,7 +81,9 @@ fn ranks(capture: &Capture) -> String {
         header.insert(0, "JOB");
     }
     let numbers: Vec<usize> = (1..=5).map(|index| index + usize::from(several_jobs)).collect();
-    let rows = capture.ranks.iter().map(|rank| {
+    let mut ranks: Vec<&Rank> = capture.ranks.iter().collect();
+    ranks.sort_by_key(|rank| (&rank.job, &rank.group, rank.rank));
+    let rows = ranks.into_iter().map(|rank| {
         let waiting = rank.first_iteration.is_none() && !capture.is_final();
         let group = agreed(rank).filter(|_| waiting);
         let mut row = vec![
@@ -119,7 +121,9 @@ pub fn status(status: &Status, url: &str) -> String {
         );
     } else {
         let header = ["JOB", "GROUP", "RANK", "LABEL", "ENGINE", "PID", "ITERATIONS", "IT/S", "GATE", "DROPPED"];
-        let rows = status.ranks.iter().map(|rank| {
+        let mut ranks: Vec<_> = status.ranks.iter().collect();
+        ranks.sort_by_key(|rank| (&rank.job, &rank.group, rank.rank));
+        let rows = ranks.into_iter().map(|rank| {
             vec![
                 rank.job.clone(),
                 rank.group.clone(),

@@ -107,7 +107,6 @@ pub struct Source {
     alive: bool,
     problem: Option<String>,
     samples: VecDeque<(Instant, u64)>,
-    changed: Instant,
     records_total: u64,
     invalid_total: u64,
     scratch: Vec<Words>,
@@ -137,7 +136,6 @@ impl Source {
             alive,
             problem: None,
             samples: VecDeque::from([(now, begun)]),
-            changed: now,
             records_total: 0,
             invalid_total: 0,
             scratch: Vec::new(),
@@ -195,20 +193,9 @@ impl Source {
         if self.segment.lost() && self.problem.is_none() {
             self.problem = Some("the segment's file was cut short while it was in use".into());
         }
-        let begun = self.begun();
-        self.note(now, begun);
-        self.samples.push_back((now, begun));
+        self.samples.push_back((now, self.begun()));
         while self.samples.len() > 2 && self.samples[1].0 + RATE_SPAN < now {
             self.samples.pop_front();
-        }
-    }
-
-    fn note(&mut self, now: Instant, begun: u64) {
-        if self.samples.back().is_some_and(|s| s.1 != begun) {
-            self.changed = now;
-            if let Some(last) = self.samples.back_mut() {
-                last.1 = begun;
-            }
         }
     }
 
@@ -222,11 +209,10 @@ impl Source {
         self.segment.status().ended.load(Ordering::Acquire)
     }
 
-    /// Whether no iteration runs, and none has begun for `quiet`.
-    pub fn is_idle(&mut self, now: Instant, quiet: Duration) -> bool {
-        let (ended, begun) = (self.ended(), self.begun());
-        self.note(now, begun);
-        begun == ended && now.duration_since(self.changed) >= quiet
+    /// Whether no iteration runs at this moment.
+    pub fn is_between_iterations(&self) -> bool {
+        let ended = self.ended();
+        ended == self.begun()
     }
 
     /// Iterations per second, lately.

@@ -40,7 +40,8 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     Ok(())
 }
 
-fn options(settings: &Settings) -> Options {
+/// What the settings mean to the session; where they say 0 for without bound, it is none.
+pub fn options(settings: &Settings) -> Options {
     let limit = |n: u64| (n > 0).then_some(n);
     let retention = settings.retention;
     Options {

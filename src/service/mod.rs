@@ -10,7 +10,6 @@
 //! | [`body`], [`values`] | what a start asks for, read by hand |
 //! | [`error`] | every error as status, stable reason and message |
 //! | [`stream`] | a blocking writer as a response body |
-//! | [`session`] | what the settings mean to the session |
 //! | [`routes`] | one file per resource |
 //!
 //! Called by `cli`. Talks to the session through [`crate::capture::handle::Captures`] alone.
@@ -25,7 +24,6 @@ pub mod limit;
 pub mod router;
 pub mod routes;
 pub mod serve;
-pub mod session;
 pub mod state;
 pub mod stream;
 pub mod values;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::error::ApiError;
 use super::state::AppState;
-use crate::capture::handle::Export;
+use crate::capture::export::Export;
 
 const CHUNK_BYTES: usize = 64 << 10;
 const CHUNKS: usize = 8;

@@ -66,8 +66,10 @@ pub fn run(arguments: &Arguments, group: u32, rank: u32) -> io::Result<()> {
             if hangs { Duration::from_millis(arguments.hang_ms) } else { Duration::from_micros(arguments.step_us) };
         std::thread::sleep(length.saturating_sub(begin.elapsed()));
         drop(step);
-        answers.write_all(b"+")?;
-        answers.flush()?;
+        if answers.write_all(b"+").and_then(|()| answers.flush()).is_err() {
+            // The driver is gone, and with it the engine.
+            break;
+        }
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use std::collections::{BinaryHeap, VecDeque, binary_heap::PeekMut};
 use std::path::PathBuf;
 
 use super::clock::{ClockMap, realtime_offset_ns};
-use super::event::{Event, Iteration, Thread};
+use super::event::{Event, Flags, Iteration, Thread};
 use super::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentScan};
 use super::meta::ExportMeta;
 
@@ -174,7 +174,15 @@ impl Lane {
     }
 }
 
+/// An iteration may be told of twice: cut off by whoever closed the window, and whole by the step that ended just then.
 fn insert_in_order(waiting: &mut VecDeque<Iteration>, iteration: Iteration) {
+    let begin = waiting.partition_point(|other| other.begin_ticks < iteration.begin_ticks);
+    if let Some(twin) = waiting.get_mut(begin).filter(|other| other.iteration == iteration.iteration) {
+        if twin.flags.has(Flags::MID_ITERATION) {
+            *twin = iteration;
+        }
+        return;
+    }
     if waiting.back().is_none_or(|last| last.begin_ticks <= iteration.begin_ticks) {
         waiting.push_back(iteration);
     } else {

@@ -127,7 +127,7 @@ fn capture(state: &str, complete: &str) -> String {
         "accepted_at": "2026-11-21T10:00:00.5Z",
         "window": {"delay_iterations": 10, "max_iterations": 4},
         "groups": [{"job": "j", "group": "0", "accepted_iteration": 4711, "first_iteration": 4721, "last_iteration": 4724}],
-        "ranks": [rank(0), rank(1)],
+        "ranks": [rank(1), rank(0)],
         "a_field_of_a_later_version": {"x": 1},
     })
     .to_string()

@@ -26,7 +26,7 @@ fn an_incomplete_and_a_failed_one_say_why() {
 #[test]
 fn two_jobs_get_a_column_of_their_own() {
     let mut capture = capture("done", "true");
-    capture.ranks[1].job = "other".into();
+    capture.ranks[0].job = "other".into();
     insta::assert_snapshot!(table::capture(&capture));
 }
 
@@ -49,7 +49,7 @@ fn status_shows_ranks_refusals_and_what_runs() {
     };
     let status = serde_json::json!({
         "stepscope_version": "0.1.0", "dir": "/dev/shm/stepscope-1000", "store_bytes": 3 << 20,
-        "ranks": [rank(0, "rank"), rank(1, "rank"), rank(2, "source")],
+        "ranks": [rank(1, "rank"), rank(0, "rank"), rank(2, "source")],
         "refused": [{"segment": "/dev/shm/stepscope-1000/9-1.seg", "reason": "attached elsewhere: another sidecar drains this segment"}],
         "running": running,
     });

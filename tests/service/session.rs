@@ -8,8 +8,8 @@ use std::time::Duration;
 use stepscope::capture::request::{StartError, StartRequest};
 use stepscope::config::{DefaultProfiler, Retention, Settings};
 use stepscope::service::Server;
+use stepscope::service::compose::options;
 use stepscope::service::routes::openapi::document;
-use stepscope::service::session::options;
 use tokio::sync::oneshot;
 
 use super::support::{ask, get, request, session, state};

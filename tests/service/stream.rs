@@ -2,7 +2,7 @@
 
 use std::io;
 
-use stepscope::capture::handle::Export;
+use stepscope::capture::export::Export;
 use stepscope::config::Settings;
 use stepscope::service::error::ApiError;
 use stepscope::service::stream::stream;

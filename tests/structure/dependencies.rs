@@ -51,9 +51,31 @@ const TOLERATED: &[(&str, &str)] = &[("lazy_static", "sharded-slab")];
 
 /// One major version of these: two would mean two event loops, two HTTP stacks, or types that do not meet.
 const SINGLE: &[&str] = &[
-    "axum", "bytes", "clap", "futures-util", "http", "http-body", "hyper", "hyper-util", "jiff", "libc", "libloading",
-    "prometheus-client", "reqwest", "rustls", "serde", "serde_json", "thiserror", "tokio", "tokio-util", "toml", "tower",
-    "tracing", "tracing-core", "tracing-subscriber", "uuid",
+    "axum",
+    "bytes",
+    "clap",
+    "futures-util",
+    "http",
+    "http-body",
+    "hyper",
+    "hyper-util",
+    "jiff",
+    "libc",
+    "libloading",
+    "prometheus-client",
+    "reqwest",
+    "rustls",
+    "serde",
+    "serde_json",
+    "thiserror",
+    "tokio",
+    "tokio-util",
+    "toml",
+    "tower",
+    "tracing",
+    "tracing-core",
+    "tracing-subscriber",
+    "uuid",
 ];
 
 fn metadata() -> Value {
@@ -85,7 +107,11 @@ fn is_allowed(expression: &str) -> bool {
 
 #[test]
 fn licences_are_ones_we_may_ship() {
-    assert!(is_allowed("MIT OR GPL-3.0") && is_allowed("MIT/Apache-2.0") && is_allowed("(MIT OR Apache-2.0) AND Unicode-3.0"));
+    assert!(
+        is_allowed("MIT OR GPL-3.0")
+            && is_allowed("MIT/Apache-2.0")
+            && is_allowed("(MIT OR Apache-2.0) AND Unicode-3.0")
+    );
     assert!(!is_allowed("GPL-3.0") && !is_allowed("MIT AND GPL-3.0") && !is_allowed("(MIT OR ISC) AND GPL-2.0"));
     let metadata = metadata();
     let wrong: Vec<_> = packages(&metadata)

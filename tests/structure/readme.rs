@@ -65,15 +65,17 @@ fn every_cargo_and_script_command_of_the_readme_is_there() {
         for pair in words.windows(2) {
             let kind = pair[0].trim_start_matches("--");
             if words.contains(&"cargo") && pair[0].starts_with("--") && matches!(kind, "bench" | "example" | "bin") {
-                let is_ours = is_declared(kind, pair[1]) || top().join(format!("benches/peers/{}.rs", pair[1])).is_file();
+                let is_ours =
+                    is_declared(kind, pair[1]) || top().join(format!("benches/peers/{}.rs", pair[1])).is_file();
                 assert!(is_ours, "the README names `{command}`, and there is no {kind} {}", pair[1]);
                 checked += 1;
             }
         }
         for word in &words {
-            let is_path = ["tests/", "benches/", ".ci/", "./tests/", "./benches/", "./.ci/", "python/tests/", "docker/"]
-                .iter()
-                .any(|p| word.starts_with(p));
+            let is_path =
+                ["tests/", "benches/", ".ci/", "./tests/", "./benches/", "./.ci/", "python/tests/", "docker/"]
+                    .iter()
+                    .any(|p| word.starts_with(p));
             if is_path && !word.contains('*') {
                 let path = word.trim_end_matches([',', '.', ';', ')']);
                 assert!(top().join(path).exists(), "the README names {path}, which is not there");

@@ -191,7 +191,8 @@ fn maps_hold_no_logic() {
 #[test]
 fn files_are_short_and_say_what_they_are_for() {
     let mut lengths = Vec::new();
-    for source in sources("src", &["rs"]).into_iter().chain(sources("tests", &["rs"])).chain(sources("benches", &["rs"]))
+    for source in
+        sources("src", &["rs"]).into_iter().chain(sources("tests", &["rs"])).chain(sources("benches", &["rs"]))
     {
         let lines = source.text.lines().count();
         assert!(lines <= 500, "{} has {lines} lines: look for the seam", source.path);
@@ -206,7 +207,10 @@ fn files_are_short_and_say_what_they_are_for() {
 #[test]
 fn every_environment_variable_is_in_the_one_table() {
     let mut unknown = Vec::new();
-    let files = sources("src", &["rs"]).into_iter().chain(sources("python", &["rs", "py"])).chain(sources("examples", &["rs", "c"]));
+    let files = sources("src", &["rs"])
+        .into_iter()
+        .chain(sources("python", &["rs", "py"]))
+        .chain(sources("examples", &["rs", "c"]));
     let mut seen = 0;
     for source in files.filter(|s| !s.path.contains("/tests/") && s.path != "src/config/variables.rs") {
         for name in quoted_variables(shipped(&source)) {

@@ -47,12 +47,6 @@ impl Engine {
         orders.flush().unwrap();
     }
 
-    /// Its ranks' processes, in no order.
-    pub fn ranks(&self) -> Vec<u32> {
-        let path = format!("/proc/{0}/task/{0}/children", self.process.id());
-        std::fs::read_to_string(path).unwrap().split_whitespace().map(|p| p.parse().unwrap()).collect()
-    }
-
     /// A paced engine's standard input closes: it ends in order.
     pub fn end(mut self) {
         drop(self.orders.take());
@@ -64,7 +58,8 @@ impl Drop for Engine {
     fn drop(&mut self) {
         drop(self.orders.take());
         // Its ranks end when their orders do, which the kernel closes with it; one that hangs is killed too.
-        let ranks = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.process.id())).unwrap_or_default();
+        let ranks =
+            std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.process.id())).unwrap_or_default();
         let _ = self.process.kill();
         let _ = self.process.wait();
         for rank in ranks.split_whitespace() {

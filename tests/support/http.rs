@@ -35,8 +35,7 @@ pub fn request(address: &str, method: &str, path: &str, body: &str) -> Reply {
     try_request(address, method, path, body).unwrap_or_else(|e| panic!("{method} {path}: {e}"))
 }
 
-/// The same, for a server that may be down.
-pub fn try_request(address: &str, method: &str, path: &str, body: &str) -> std::io::Result<Reply> {
+fn try_request(address: &str, method: &str, path: &str, body: &str) -> std::io::Result<Reply> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(90)))?;
     write!(

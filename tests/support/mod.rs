@@ -5,10 +5,10 @@ pub mod http;
 pub mod sidecar;
 
 pub use engine::Engine;
-pub use http::{Reply, request};
+pub use http::request;
 pub use sidecar::Sidecar;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -54,10 +54,6 @@ impl Place {
 
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
-    }
-
-    pub fn path(&self) -> &Path {
-        self.folder.path()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::http::{Reply, request, try_request};
+use super::http::{Reply, request};
 use super::{PATIENCE, Place, eventually, number, rows, stepscope};
 
 /// A running sidecar; killed when dropped.
@@ -72,10 +72,6 @@ impl Sidecar {
 
     pub fn post(&self, path: &str, body: &str) -> Reply {
         request(&self.address, "POST", path, body)
-    }
-
-    pub fn try_get(&self, path: &str) -> std::io::Result<Reply> {
-        try_request(&self.address, "GET", path, "")
     }
 
     pub fn start_profile(&self, body: &str) -> Value {

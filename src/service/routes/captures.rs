@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::profile::read_wait;
-use crate::capture::handle::TraceFormat;
 use crate::capture::manifest::Manifest;
 use crate::capture::request::CaptureError;
+use crate::capture::request::TraceFormat;
 use crate::service::body::read_query;
 use crate::service::error::ApiError;
 use crate::service::state::AppState;

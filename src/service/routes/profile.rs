@@ -11,6 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::header;
 use serde_json::{Map, Value, json};
 
+use crate::capture::handle::Stopped;
 use crate::capture::manifest::{CaptureId, Manifest};
 use crate::service::body::{BodyError, MAX_BODY_BYTES, read_query, read_start};
 use crate::service::error::ApiError;
@@ -47,7 +48,7 @@ pub async fn stop(State(state): State<AppState>, request: Request) -> Result<Jso
     let id = query.text("capture_id")?.map(|id| CaptureId(id.to_owned()));
     // Older clients send a whole completions payload. It is taken off the connection, and means nothing.
     let _unread = read_body(body).await;
-    let Some(mut manifest) = state.captures.stop(id).await? else {
+    let Some(Stopped { mut manifest, was_over }) = state.captures.stop(id).await? else {
         return Ok(Json(json!({"state": "idle", "capture_id": null})));
     };
     if let Some(patience) = wait
@@ -55,7 +56,13 @@ pub async fn stop(State(state): State<AppState>, request: Request) -> Result<Jso
     {
         manifest = state.captures.wait(&manifest.capture_id, patience).await?;
     }
-    Ok(Json(stopped(&manifest)))
+    let mut answer = stopped(&manifest);
+    if was_over {
+        // Nothing was running: the newest capture is told of all the same, for clients that stop unconditionally.
+        answer["capture_state"] = answer["state"].take();
+        answer["state"] = json!("idle");
+    }
+    Ok(Json(answer))
 }
 
 /// `?wait=SECONDS`; more than the longest is cut to it.

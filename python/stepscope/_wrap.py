@@ -1,0 +1,124 @@
+"""The one place that turns a callable into an iteration.
+
+What always holds: the callable's result and exceptions pass through unchanged, its iteration ends however it ends, and
+nothing here raises into the engine. Used by ``stepscope.step`` and by ``step_hook``; vLLM's iteration spans two calls
+and has its own place.
+"""
+
+import functools
+import inspect
+import os
+
+from stepscope._agent import native
+
+
+def no_begin() -> int:
+    return 0
+
+
+def no_end() -> None:
+    return None
+
+
+def identity_from_environment() -> dict:
+    """Rank, world size and group of a process that was started by torchrun, mpirun's wrappers or by hand."""
+
+    def number(names: tuple, default: int) -> int:
+        for name in names:
+            value = os.environ.get(name, "").strip()
+            if value.isdecimal():
+                return int(value)
+        return default
+
+    return {
+        "rank": number(("STEPSCOPE_RANK", "RANK", "LOCAL_RANK"), 0),
+        "world_size": number(("STEPSCOPE_WORLD_SIZE", "WORLD_SIZE"), 0),
+        "group": os.environ.get("STEPSCOPE_GROUP") or None,
+    }
+
+
+class Source:
+    """A source of steps by name. It joins and claims when it is started, with its first step and not before: a process
+    that only imports the engine stays no rank.
+    """
+
+    def __init__(self, name: str, engine: "str | None" = None):
+        self.name = name
+        self.engine = engine
+        self.state = "waiting for the first step"
+        self._calls = None
+
+    def start(self) -> tuple:
+        """The calls that begin and end a step from now on: the native ones, or nothing if another source was first."""
+        if self._calls is None:
+            self._calls = (no_begin, no_end)
+            try:
+                self._calls = self._join()
+            except Exception as error:
+                self.state = f"off: {error!r}"
+        return self._calls
+
+    def _join(self) -> tuple:
+        identity = identity_from_environment()
+        code = native.join(1, identity["rank"], identity["world_size"], None, identity["group"], self.engine)
+        if code < 0:
+            self.state = f"off: {native.reason() or f'join returned {code}'}"
+        elif not native.claim_steps(self.name):
+            self.state = "off: another source of steps was first"
+        else:
+            self.state = "on"
+            return native.step_begin, native.step_end
+        return no_begin, no_end
+
+
+def wrap(function, source: Source):
+    """The same callable, and each call of it is an iteration. Functions, methods, coroutine functions.
+
+    An ``async`` function's iteration begins when it is first awaited and ends when it returns. Generators are refused
+    with a ``TypeError``: a call of one runs nothing yet.
+    """
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{function!r} is a generator: name the function that runs one iteration")
+
+    def begin():
+        nonlocal begin, end
+        begin, end = source.start()
+        return begin()
+
+    end = no_end
+
+    if inspect.iscoroutinefunction(function):
+
+        async def iteration(*args, **kwargs):
+            begin()
+            try:
+                return await function(*args, **kwargs)
+            finally:
+                end()
+
+    elif _takes_only_self(function):
+        # The common case, a method `step(self)`, at half the cost of passing any arguments on.
+        def iteration(self):
+            begin()
+            try:
+                return function(self)
+            finally:
+                end()
+
+    else:
+
+        def iteration(*args, **kwargs):
+            begin()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                end()
+
+    return functools.wraps(function)(iteration)
+
+
+def _takes_only_self(function) -> bool:
+    code = getattr(function, "__code__", None)
+    if code is None or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        return False
+    return code.co_argcount == 1 and not code.co_kwonlyargcount and code.co_varnames[0] == "self"

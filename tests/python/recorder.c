@@ -1,0 +1,65 @@
+/* An agent that writes down every call, one line each, to $STEPSCOPE_RECORDER.<pid>. It speaks the ABI of
+ * include/stepscope.h, says of every iteration that it lies in an open window, and maps nothing. For tests of the hooks:
+ * what they call, in which order, with which numbers. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "stepscope.h"
+
+static uint64_t begun;
+static char claimed[256];
+
+static void say(const char *format, ...) {
+  char line[1024], path[512];
+  const char *base = getenv("STEPSCOPE_RECORDER");
+  va_list arguments;
+  if (!base) return;
+  va_start(arguments, format);
+  int bytes = vsnprintf(line, sizeof line, format, arguments);
+  va_end(arguments);
+  snprintf(path, sizeof path, "%s.%d", base, (int)getpid());
+  int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (file < 0) return;
+  if (write(file, line, (size_t)bytes) != bytes) abort();
+  close(file);
+}
+
+static const char *or_none(const char *text) { return text ? text : "-"; }
+
+static int32_t join(const stepscope_identity *who) {
+  say("join role=%u rank=%u world=%u job=%s group=%s engine=%s label=%s\n", who->role, who->rank, who->world_size,
+      or_none(who->job), or_none(who->group), or_none(who->engine), or_none(who->label));
+  return STEPSCOPE_OK;
+}
+static int32_t claim_steps(const char *source) {
+  say("claim %s\n", source);
+  if (!claimed[0]) snprintf(claimed, sizeof claimed, "%s", source);
+  for (size_t i = 0;; i++) {
+    if (claimed[i] != source[i]) return 0;
+    if (!claimed[i]) return 1;
+  }
+}
+static uint64_t step_begin(void) {
+  say("begin %llu\n", (unsigned long long)++begun);
+  return begun;
+}
+static void step_batch(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t flags) {
+  say("batch %u %u %u %u %u\n", a, b, c, d, flags);
+}
+static void step_end(void) { say("end\n"); }
+static void leave(void) { say("leave\n"); }
+static const char *reason(void) { return ""; }
+static size_t describe(char *buffer, size_t bytes) {
+  return (size_t)snprintf(buffer, bytes, "{\"recorder\": true, \"begun\": %llu}", (unsigned long long)begun);
+}
+
+__attribute__((visibility("default"))) const stepscope_api *stepscope_get_api(uint32_t abi) {
+  static const stepscope_api api = {STEPSCOPE_ABI, sizeof(stepscope_api), join,  claim_steps, step_begin,
+                                    step_batch,    step_end,              leave, reason,      describe};
+  const char *spoken = getenv("STEPSCOPE_RECORDER_ABI"); /* to play a library of another version */
+  return abi == STEPSCOPE_ABI && !(spoken && atoi(spoken) != STEPSCOPE_ABI) ? &api : NULL;
+}
