@@ -143,7 +143,11 @@ fn what_is_no_segment_of_ours_is_refused_with_the_reason() {
         ("version.seg", changed(8, &99u32.to_ne_bytes()), "use the same stepscope version on both sides"),
         ("size.seg", changed(offset_of!(Header, segment_bytes), &u64::MAX.to_ne_bytes()), "but the file has 131072"),
         ("count.seg", changed(offset_of!(Header, ring_count), &65u32.to_ne_bytes()), "does not fit its size"),
-        ("records.seg", changed(offset_of!(Header, ring_records), &(1u32 << 31).to_ne_bytes()), "does not fit its size"),
+        (
+            "records.seg",
+            changed(offset_of!(Header, ring_records), &(1u32 << 31).to_ne_bytes()),
+            "does not fit its size",
+        ),
         ("offset.seg", changed(offset_of!(Header, data_offset), &(BYTES - 64).to_ne_bytes()), "does not fit its size"),
         ("role.seg", changed(offset_of!(Header, role), &7u32.to_ne_bytes()), "unknown role 7"),
         ("clock.seg", changed(offset_of!(Header, clock), &9u32.to_ne_bytes()), "unknown clock 9"),
