@@ -13,7 +13,7 @@ Where a hook goes in: a process becomes a rank when its wrapper's ``init_device`
 load the plugin too, have no worker, and load neither the native module nor the agent.
 
 Not hooked, and said so in ``stepscope.describe()["hooks"]["vllm"]``: Ray's compiled graph
-(``VLLM_USE_RAY_V2_EXECUTOR_BACKEND=0``, the default for Ray), which runs the model runner behind the wrapper's back; a second worker that
+(``VLLM_USE_RAY_V2_EXECUTOR_BACKEND=0``), which runs the model runner behind the wrapper's back; a second worker that
 lives at the same time in one process.
 
 Nothing here raises into vLLM: a hook that fails is counted, said once in vLLM's log, and the engine runs on.

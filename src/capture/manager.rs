@@ -1,6 +1,7 @@
 //! The thread that owns it all: collector, running capture, files. It answers commands within milliseconds and never
 //! waits on an engine; exports run on threads of their own.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -14,12 +15,14 @@ use super::manifest::{Artifact, CaptureId, ClosedBy, Complete, Manifest, State, 
 use super::options::Options;
 use super::request::{CaptureError, StartError, StartRequest};
 use super::running::{Plan, Running};
-use super::store::{Kept, Store};
+use super::store::{Kept, Retention, Store};
 use super::{export, plan, recover, snapshot};
 
 const SCAN_EVERY: Duration = Duration::from_millis(200);
 const LEASE_EVERY: Duration = Duration::from_secs(1);
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// Commands answered between two turns.
+const BURST: usize = 64;
 /// A turn while records come in; a consumer that looks every millisecond costs the producer nothing.
 const HOT_TURN: Duration = Duration::from_millis(1);
 const ARMED_TURN: Duration = Duration::from_millis(5);
@@ -79,7 +82,8 @@ struct Manager {
     exports: usize,
     leaving: Vec<tokio::sync::oneshot::Sender<()>>,
     finished_total: [u64; 3],
-    store_bytes: u64,
+    /// Final captures and what they take on disk, oldest first.
+    kept: BTreeMap<CaptureId, Kept>,
     scanned: Instant,
     renewed: Instant,
     published: Instant,
@@ -100,7 +104,7 @@ impl Manager {
             exports: 0,
             leaving: Vec::new(),
             finished_total: [0; 3],
-            store_bytes: 0,
+            kept: BTreeMap::new(),
             scanned: now,
             renewed: now,
             published: now,
@@ -110,11 +114,18 @@ impl Manager {
     fn run(mut self, inbox: &mpsc::Receiver<Command>) {
         self.collector.scan(Instant::now());
         self.take_up_interrupted();
+        let finals: Vec<Arc<Manifest>> =
+            self.shared.manifests().values().filter(|m| m.state.is_final()).cloned().collect();
+        finals.iter().for_each(|m| self.note_size(m));
         self.apply_retention();
         self.publish(Instant::now());
         loop {
             match inbox.recv_timeout(self.pause()) {
-                Ok(command) => self.answer(command),
+                Ok(command) => {
+                    self.answer(command);
+                    // Whoever else waits is answered before anything else is done.
+                    inbox.try_iter().take(BURST).for_each(|command| self.answer(command));
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
@@ -168,7 +179,9 @@ impl Manager {
         match command {
             Command::Start(request, reply) => {
                 let started = self.start(request);
-                self.publish(Instant::now());
+                if started.is_ok() {
+                    self.publish(Instant::now());
+                }
                 let _ = reply.send(started);
             }
             Command::Stop(id, reply) => {
@@ -296,6 +309,7 @@ impl Manager {
             dropped = manifest.dropped,
             "capture ended"
         );
+        self.note_size(&manifest);
         self.shared.publish(Arc::new(manifest));
         self.apply_retention();
     }
@@ -308,28 +322,28 @@ impl Manager {
         }
         let failed = |e: std::io::Error| CaptureError::Files { id: id.clone(), reason: e.to_string() };
         self.shared.store.delete(id).map_err(failed)?;
+        self.kept.remove(id);
         self.shared.remove(id);
         Ok(())
     }
 
+    /// Notes what a final capture takes on disk; looked at once, since walking all of them at each end adds up.
+    fn note_size(&mut self, manifest: &Manifest) {
+        let id = manifest.capture_id.clone();
+        let bytes = self.shared.store.bytes(&id);
+        self.kept.insert(id.clone(), Kept { id, accepted_at_ns: manifest.accepted_at_ns, bytes });
+    }
+
     fn apply_retention(&mut self) {
-        let kept: Vec<Kept> = self
-            .shared
-            .manifests()
-            .values()
-            .filter(|m| m.state.is_final())
-            .map(|m| Kept {
-                id: m.capture_id.clone(),
-                accepted_at_ns: m.accepted_at_ns,
-                bytes: self.shared.store.bytes(&m.capture_id),
-            })
-            .collect();
-        self.store_bytes = kept.iter().map(|k| k.bytes).sum();
+        if self.options.retention == Retention::default() {
+            return;
+        }
+        let kept: Vec<Kept> = self.kept.values().cloned().collect();
         for id in self.options.retention.expired(&kept, realtime_ns()) {
             match self.shared.store.delete(&id) {
                 Ok(()) => {
                     tracing::info!(capture = %id, "removed by retention");
-                    self.store_bytes -= kept.iter().find(|k| k.id == id).map_or(0, |k| k.bytes);
+                    self.kept.remove(&id);
                     self.shared.remove(&id);
                 }
                 Err(error) => tracing::warn!(capture = %id, %error, "retention could not remove it"),
@@ -363,7 +377,7 @@ impl Manager {
         let snapshot = Snapshot {
             running,
             finished_total: self.finished_total,
-            store_bytes: self.store_bytes,
+            store_bytes: self.kept.values().map(|k| k.bytes).sum(),
             ..snapshot::of(&self.collector)
         };
         *self.shared.snapshot.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(snapshot);
