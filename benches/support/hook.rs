@@ -43,6 +43,7 @@ pub struct Bench {
 
 impl Bench {
     /// Builds, loads, joins and attaches.
+    #[allow(clippy::disallowed_methods, reason = "before any thread runs")]
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("stepscope-bench").tempdir_in("/dev/shm").expect("a folder");
         let segments = folder.path().join("segments");
