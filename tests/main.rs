@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod cli;
+mod hazards;
 mod service;
 mod support;
 mod trace;

@@ -1,0 +1,7 @@
+//! One file per hazard: what may befall engine, sidecar, shared memory and disk, and what must hold all the same.
+//!
+//! Real processes, real shared memory, real signals. What the machine does not allow is named on standard error as
+//! `SKIPPED`, and fails where `STEPSCOPE_SKIP=never` is set.
+
+mod loads;
+mod support;
