@@ -3,5 +3,8 @@
 //! Real processes, real shared memory, real signals. What the machine does not allow is named on standard error as
 //! `SKIPPED`, and fails where `STEPSCOPE_SKIP=never` is set.
 
+mod cut_short;
 mod loads;
+mod strangers;
 mod support;
+mod users;
