@@ -4,7 +4,15 @@
 //! `SKIPPED`, and fails where `STEPSCOPE_SKIP=never` is set.
 
 mod cut_short;
+mod disk_full;
+mod exec;
+mod fork;
+mod killed_ranks;
 mod loads;
+mod second_sidecar;
+mod signals;
+mod small_memory;
+mod stopped_rank;
 mod strangers;
 mod support;
 mod users;
