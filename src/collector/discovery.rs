@@ -101,8 +101,9 @@ impl Collector {
                 continue;
             }
             source.discard_backlog();
-            self.departed_records_total += source.records_total();
-            self.departed_dropped_total += source.dropped_total();
+            // A stranger's counters may say anything.
+            self.departed_records_total = self.departed_records_total.saturating_add(source.records_total());
+            self.departed_dropped_total = self.departed_dropped_total.saturating_add(source.dropped_total());
             match source.problem() {
                 Some(reason) if source.is_alive() => {
                     let reason = reason.to_owned();

@@ -18,6 +18,8 @@ use super::events;
 /// Records taken from one ring in one go.
 const BATCH_RECORDS: usize = 4096;
 const CUT_SHORT: &str = "the segment's file was cut short while it was in use: restart its engine";
+/// No ring of ours ever gets here; so far from the end of the range, sums of indices can't overflow.
+const LARGEST_INDEX: u64 = 1 << 62;
 /// The rate is taken over this long.
 const RATE_SPAN: Duration = Duration::from_secs(2);
 
@@ -330,6 +332,10 @@ impl Source {
         words.clear();
         let ring = &mut self.rings[index];
         let first_index = match ring.peek(BATCH_RECORDS, &mut words) {
+            Ok(first) if first > LARGEST_INDEX => {
+                self.problem = Some(format!("ring {index} makes no sense: it is at record {first}"));
+                return Ok(0);
+            }
             Ok(first) => first,
             Err(corrupt) => {
                 // Of a file that was cut short only zeros are left, which make no sense either.

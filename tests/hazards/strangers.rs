@@ -1,9 +1,13 @@
 //! Files in the segment folder that no agent of ours wrote, or not of this version: refused with a reason, each of them,
 //! while the engine beside them is captured as ever.
 
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use stepscope::wire::layout::{RINGS_OFFSET, STATUS_OFFSET};
+use stepscope::wire::lock::{self, Party};
 
 use super::support::{captures_job_whole, captures_whole, doctor, refusal, segments_in};
 use crate::support::{Engine, Place, Sidecar, eventually};
@@ -107,4 +111,52 @@ fn a_copy_of_a_live_segment_does_not_pass_for_it() {
     assert!(reason.contains("copy"), "{reason}");
     captures_whole(&sidecar, 30);
     assert_eq!(sidecar.attached(1)[0]["segment"].as_str(), real.to_str());
+}
+
+#[test]
+fn numbers_at_the_end_of_their_range_do_no_harm() {
+    let place = Place::new();
+    let folder = place.segments();
+    let sidecar = Sidecar::start(&place, &[]);
+    let _engine = Engine::start(&folder, &["--ranks", "1", "--iterations", "0", "--step-us", "500", "--job", "real"]);
+    sidecar.attached(1);
+    let original = std::fs::read(segments_in(&folder).remove(0)).unwrap();
+    // Alive, as far as the sidecar can see: this process holds the agent's lock on each.
+    let mut held = Vec::new();
+    for (number, value) in [(1u64, u64::MAX), (2, u64::MAX - 3), (3, 1 << 63)] {
+        let mut bytes = original.clone();
+        let mut put = |offset: usize, value: u64| bytes[offset..offset + 8].copy_from_slice(&value.to_ne_bytes());
+        put(80, number);
+        for ring in 0..2 {
+            let descriptor = RINGS_OFFSET as usize + ring * 192;
+            put(descriptor, value);
+            put(descriptor + 8, value);
+            put(descriptor + 64, value - 3);
+        }
+        for word in (0..64).filter(|word| *word != 16) {
+            put(STATUS_OFFSET as usize + word * 8, value);
+        }
+        bytes[112..120].copy_from_slice(b"forged\0\0");
+        let made = folder.join("forged.part");
+        std::fs::write(&made, bytes).unwrap();
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(&made).unwrap();
+        assert!(lock::take(file.as_fd(), Party::Agent).unwrap());
+        std::fs::rename(&made, folder.join(format!("forged-{number}.seg"))).unwrap();
+        held.push(file);
+    }
+    sidecar.attached(4);
+    captures_job_whole(&sidecar, 20, Some("real"));
+    // All of them: answered, and over when it is stopped.
+    let started = sidecar.post("/start_profile", "{}");
+    assert!([200, 503].contains(&started.status), "{}", started.body);
+    assert_eq!(sidecar.post("/stop_profile", "").status, 200);
+    assert_eq!(sidecar.get("/metrics").status, 200);
+    drop(held);
+    let status = eventually("the forgeries to be let go", || {
+        let status = sidecar.get("/stepscope/v1/status").ok();
+        (status["ranks"].as_array().unwrap().len() == 1 && status["state"] == "idle").then_some(status)
+    });
+    assert_eq!(status["ranks"][0]["job"], "real", "{status:#}");
+    captures_whole(&sidecar, 20);
+    assert!(!sidecar.log().contains("panicked"), "{}", sidecar.log());
 }
