@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod cli;
+mod hazards;
 mod service;
 mod structure;
 mod support;

@@ -65,10 +65,11 @@ pub static OWN: Api = Api {
     describe: describe_into,
 };
 
-/// The table for an interface version, or null.
+/// The table for an interface version, or null. A second copy of the library, opened by its path, hands out the first
+/// one's: the C library tells copies apart by their files, and a process has one agent.
 #[unsafe(no_mangle)]
 pub extern "C" fn stepscope_get_api(abi: u32) -> *const Api {
-    if abi == ABI { &OWN } else { std::ptr::null() }
+    if abi == ABI { loaded_before().unwrap_or(&OWN) } else { std::ptr::null() }
 }
 
 thread_local! {
@@ -194,7 +195,8 @@ unsafe extern "C" fn describe_into(buffer: *mut c_char, bytes: usize) -> usize {
     .unwrap_or(0)
 }
 
-/// The table of an agent library that was loaded before us, if there is one.
+/// The table of an agent library that was loaded before us, if there is one. It asks nobody in turn: being the first of
+/// its name, it finds itself.
 pub(super) fn loaded_before() -> Option<&'static Api> {
     // SAFETY: looks up a library that is in this process already; the symbol has the type that its name stands for.
     unsafe {
@@ -203,7 +205,8 @@ pub(super) fn loaded_before() -> Option<&'static Api> {
             return None;
         }
         let symbol = libc::dlsym(library, c"stepscope_get_api".as_ptr());
-        if symbol.is_null() {
+        // Our own: we are the first.
+        if symbol.is_null() || std::ptr::eq(symbol, stepscope_get_api as *const libc::c_void) {
             return None;
         }
         let get: extern "C" fn(u32) -> *const Api = std::mem::transmute(symbol);

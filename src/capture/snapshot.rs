@@ -9,12 +9,16 @@ use super::handle::{RankStatus, Refused, Snapshot};
 /// The collector's part of a snapshot.
 pub(super) fn of(collector: &Collector) -> Snapshot {
     let (departed_records_total, departed_dropped_total) = collector.departed_totals();
-    let mut ranks: Vec<RankStatus> = collector.sources().iter().filter(|s| s.is_alive()).map(rank).collect();
+    let mut ranks: Vec<RankStatus> =
+        collector.sources().iter().filter(|s| s.is_alive() && s.problem().is_none()).map(rank).collect();
     ranks.sort_by(|a, b| (&a.job, &a.group, a.rank, a.pid).cmp(&(&b.job, &b.group, b.rank, b.pid)));
     let mut refused: Vec<Refused> = collector
         .refused()
         .map(|(path, reason)| Refused { segment: path.to_owned(), reason: reason.to_owned() })
         .collect();
+    // One of a running capture is held on to, but it is of no more use than the others here.
+    let broken = collector.sources().iter().filter_map(|s| Some((s.path(), s.problem()?)));
+    refused.extend(broken.map(|(path, why)| Refused { segment: path.to_owned(), reason: why.to_owned() }));
     if let Some(problem) = collector.folder_problem() {
         refused.push(Refused { segment: collector.folder().to_owned(), reason: problem.to_owned() });
     }

@@ -56,7 +56,7 @@ impl Collector {
                 entries.flatten().map(|e| e.path()).filter(|p| is_segment(p)).collect()
             }
             Err(e) => {
-                self.folder_problem = (e.kind() != std::io::ErrorKind::NotFound).then(|| e.to_string());
+                self.folder_problem = folder_problem(&self.folder, &e);
                 Vec::new()
             }
         };
@@ -69,8 +69,15 @@ impl Collector {
             }
             match Segment::attach(&path, self.trust) {
                 Ok(segment) => {
+                    let source = Source::new(segment, now);
+                    // Sources are known by what their segments say of themselves: no two may say the same.
+                    if let Some(first) = self.sources.iter().find(|s| s.id() == source.id()) {
+                        let reason = format!("a copy of {}, which is attached: remove it", first.path().display());
+                        self.refused.insert(path, Refusal { reason, tried: now });
+                        continue;
+                    }
                     self.refused.remove(&path);
-                    self.sources.push(Source::new(segment, now));
+                    self.sources.push(source);
                 }
                 Err(AttachError::Gone) => {}
                 Err(error) => {
@@ -94,8 +101,9 @@ impl Collector {
                 continue;
             }
             source.discard_backlog();
-            self.departed_records_total += source.records_total();
-            self.departed_dropped_total += source.dropped_total();
+            // A stranger's counters may say anything.
+            self.departed_records_total = self.departed_records_total.saturating_add(source.records_total());
+            self.departed_dropped_total = self.departed_dropped_total.saturating_add(source.dropped_total());
             match source.problem() {
                 Some(reason) if source.is_alive() => {
                     let reason = reason.to_owned();
@@ -135,6 +143,18 @@ impl Collector {
     /// Records taken from, and dropped by, sources that were let go.
     pub fn departed_totals(&self) -> (u64, u64) {
         (self.departed_records_total, self.departed_dropped_total)
+    }
+}
+
+/// One that is not there yet is none.
+fn folder_problem(folder: &Path, error: &std::io::Error) -> Option<String> {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => None,
+        std::io::ErrorKind::PermissionDenied => Some(format!(
+            "{error}: run the sidecar as the engine's user, or give {} mode 2770 and a common group, and start it with --trust-group",
+            folder.display()
+        )),
+        _ => Some(error.to_string()),
     }
 }
 

@@ -17,6 +17,9 @@ use super::events;
 
 /// Records taken from one ring in one go.
 const BATCH_RECORDS: usize = 4096;
+const CUT_SHORT: &str = "the segment's file was cut short while it was in use: restart its engine";
+/// No ring of ours ever gets here; so far from the end of the range, sums of indices can't overflow.
+const LARGEST_INDEX: u64 = 1 << 62;
 /// The rate is taken over this long.
 const RATE_SPAN: Duration = Duration::from_secs(2);
 
@@ -191,7 +194,7 @@ impl Source {
     pub(super) fn refresh(&mut self, now: Instant) {
         self.alive = self.segment.alive();
         if self.segment.lost() && self.problem.is_none() {
-            self.problem = Some("the segment's file was cut short while it was in use".into());
+            self.problem = Some(CUT_SHORT.into());
         }
         self.samples.push_back((now, self.begun()));
         while self.samples.len() > 2 && self.samples[1].0 + RATE_SPAN < now {
@@ -329,9 +332,15 @@ impl Source {
         words.clear();
         let ring = &mut self.rings[index];
         let first_index = match ring.peek(BATCH_RECORDS, &mut words) {
+            Ok(first) if first > LARGEST_INDEX => {
+                self.problem = Some(format!("ring {index} makes no sense: it is at record {first}"));
+                return Ok(0);
+            }
             Ok(first) => first,
             Err(corrupt) => {
-                self.problem = Some(format!("ring {index} makes no sense: {corrupt:?}"));
+                // Of a file that was cut short only zeros are left, which make no sense either.
+                let reason = || format!("ring {index} makes no sense: {corrupt:?}");
+                self.problem = Some(if self.segment.lost() { CUT_SHORT.into() } else { reason() });
                 return Ok(0);
             }
         };

@@ -158,14 +158,14 @@ impl Segment {
             inside.gate,
             inside.dropped
         );
+        if self.owner != user_id() {
+            let mend = "the sidecar must run as that user too, or with --trust-group on a folder of mode 2770";
+            return Finding::warn(ABOUT, format!("{what}; owned by user {}", self.owner), mend);
+        }
         if self.agent_pid.is_none() {
             let end = if inside.exited { "it exited in order" } else { "it was killed" };
             let left = format!("{what}; its process is gone ({end}), {} records not fetched", inside.undrained);
             return Finding::warn(ABOUT, left, "nothing: a sidecar, or this user's next agent, fetches and removes it");
-        }
-        if self.owner != user_id() {
-            let mend = "the sidecar must run as that user too, or with --trust-group on a folder of mode 2770";
-            return Finding::warn(ABOUT, format!("{what}; owned by user {}", self.owner), mend);
         }
         if !self.consumed {
             let mend = "start `stepscope serve` with the same --dir (and the same user)";

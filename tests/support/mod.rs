@@ -8,7 +8,7 @@ pub use engine::Engine;
 pub use http::request;
 pub use sidecar::Sidecar;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -46,6 +46,10 @@ impl Place {
             std::fs::DirBuilder::new().mode(0o700).create(folder.path().join(name)).unwrap();
         }
         Self { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn segments(&self) -> PathBuf {

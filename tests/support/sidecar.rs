@@ -25,7 +25,12 @@ impl Sidecar {
 
     /// Starts it on any folders.
     pub fn start_on(segments: &Path, data: &Path, arguments: &[&str]) -> Self {
-        let mut process = Command::new(stepscope())
+        Self::start_through(Command::new(stepscope()), segments, data, arguments)
+    }
+
+    /// Starts it through a command that ends in this program's path: as another user, in namespaces of its own.
+    pub fn start_through(mut command: Command, segments: &Path, data: &Path, arguments: &[&str]) -> Self {
+        let mut process = command
             .args(["serve", "--listen", "127.0.0.1:0", "--start-rate-per-second", "0"])
             .arg("--dir")
             .arg(segments)

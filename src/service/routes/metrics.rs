@@ -31,10 +31,11 @@ pub fn readings(snapshot: &Snapshot) -> Readings {
         let name = if steps { rank.rank.to_string() } else { "source".to_owned() };
         let labels = RankLabels { job: rank.job.clone(), group: rank.group.clone(), rank: name };
         let counts = readings.ranks.entry(labels).or_default();
-        counts.records_total += rank.records_total;
-        counts.dropped_total += rank.dropped_total;
+        // What a segment says of itself may be anything.
+        counts.records_total = counts.records_total.saturating_add(rank.records_total);
+        counts.dropped_total = counts.dropped_total.saturating_add(rank.dropped_total);
         if steps {
-            *counts.iterations_total.get_or_insert(0) += rank.ended;
+            counts.iterations_total = Some(counts.iterations_total.unwrap_or(0).saturating_add(rank.ended));
         }
     }
     let departed = RankLabels { job: String::new(), group: String::new(), rank: "departed".to_owned() };
