@@ -96,7 +96,7 @@ fn packages(metadata: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
 
 /// `A OR B` needs one of them, `A AND B` both; `/` is an old way to write OR.
 fn is_allowed(expression: &str) -> bool {
-    let expression = expression.replace('/', " OR ");
+    let expression = expression.replace('/', " OR ").replace(" or ", " OR ");
     let bare = expression.replace(['(', ')'], " ");
     if expression.contains('(') {
         // With parentheses all of it has to be fine: stricter than the words, and enough so far.

@@ -163,6 +163,10 @@ fn what_is_no_segment_of_ours_is_refused_with_the_reason() {
         let reason = folder.reason(&folder.path(name)).unwrap_or_else(|| panic!("{name} was taken"));
         assert!(reason.contains(expected), "{name}: {reason}");
     }
+    std::fs::copy(&healthy, folder.path("second.seg")).unwrap();
+    folder.collector.scan(Instant::now());
+    let reason = folder.reason(&folder.path("second.seg")).expect("a copy was taken");
+    assert!(reason.contains("a copy of"), "{reason}");
     for name in ["folder.seg", "link.seg", "huge.seg"] {
         assert!(folder.reason(&folder.path(name)).is_some(), "{name} was taken");
     }
@@ -222,6 +226,7 @@ fn mutated_segments_never_take_the_service_down() {
         let mut folder = Folder::new();
         for file in 0..4 {
             let mut bytes = good.clone();
+            put(&mut bytes, offset_of!(Header, instance), &next(&mut seed).to_ne_bytes());
             for _ in 0..1 + next(&mut seed) % 8 {
                 let blocks = [
                     (0, 128),
@@ -259,9 +264,9 @@ fn mutated_segments_never_take_the_service_down() {
 fn a_segment_cut_short_while_mapped_costs_its_own_data_only() {
     let mut folder = Folder::new();
     let healthy = folder.add_healthy();
-    let mut bytes = genuine();
-    with_records(&mut bytes, 5);
     for (name, length) in [("to-nothing.seg", 0), ("to-a-page.seg", 4096), ("by-a-page.seg", BYTES - 4096)] {
+        let mut bytes = genuine();
+        with_records(&mut bytes, 5);
         let path = folder.add(name, &bytes);
         folder.collector.scan(Instant::now());
         assert_eq!(folder.source(&path).problem(), None);
