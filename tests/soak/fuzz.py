@@ -18,19 +18,25 @@ CLIENTS = 4
 SEEDS = [
     b"", b"{}", b"null", b"[]",
     b'{"delay_iterations": 1, "max_iterations": 4}',
-    b'{"delay_steps": "2", "num_steps": "10", "start_step": null, "activities": ["CPU", "GPU"], "profile_by_stage": false}',
-    b'{"output_dir": "/tmp/x", "num_steps": 5, "activities": ["CUDA_PROFILER"], "with_stack": true, "record_shapes": true}',
+    b'{"delay_steps": "2", "num_steps": "10", "start_step": null, "activities": ["CPU", "GPU"], "with_stack": false}',
+    b'{"output_dir": "/tmp/x", "num_steps": 5, "activities": ["CUDA_PROFILER"], "record_shapes": true}',
     b'{"start_iteration": 1000000, "max_iterations": 1, "profile_prefix": "a.b-c_1"}',
-    b'{"profiler": "steps", "job": "fuzz", "ranks": [0, 1], "max_duration_ms": 50, "max_events": 100, "max_bytes": 4096}',
-    b'{"model": "m", "prompt": "Once upon a time", "max_tokens": 16, "temperature": 0.0, "stream": true, "stop": ["\\n"]}',
+    b'{"profiler": "steps", "job": "fuzz", "ranks": [0, 1], "max_duration_ms": 50, "max_events": 100}',
+    b'{"max_bytes": 4096, "max_iterations": 0, "delay_iterations": 3}',
+    b'{"model": "m", "prompt": "Once upon a time", "max_tokens": 16, "temperature": 0.0, "stop": ["\\n"]}',
     b'{"messages": [{"role": "user", "content": "caf\\u00e9 \\ud83d\\ude00"}], "n": 1, "logit_bias": {"50256": -100}}',
 ]
 PIECES = [
-    b"-1", b"0", b"1e999", b"-0.0", b"18446744073709551615", b"18446744073709551616", b"9" * 400, b"1.5", b"true", b"null", b'""',
-    b'"\\u0000"', b'"\\ud800"', b"[" * 300, b"{" * 300, b"NaN", b"Infinity", b'"ranks"', b"\xff\xfe", b"\xef\xbb\xbf", b"\x00", b",", b":",
+    b"-1", b"0", b"1e999", b"-0.0", b"18446744073709551615", b"18446744073709551616", b"9" * 400, b"1.5", b"true",
+    b"null", b'""', b'"\\u0000"', b'"\\ud800"', b"[" * 300, b"{" * 300, b"NaN", b"Infinity", b'"ranks"', b"\xff\xfe",
+    b"\xef\xbb\xbf", b"\x00", b",", b":",
     b'"delay_iterations":', b'"max_iterations":', b'"start_step":', b'"profile_prefix":"../../etc/passwd"', b"A" * 5000,
 ]
-QUERIES = ["", "", "", "?max_iterations=3", "?delay_iterations=-1", "?job=fuzz", "?%ff=%fe", "?wait=0.01", "?wait=x", "?ranks=0,1", "?a=b&a=c"]
+QUERIES = [
+    "", "", "", "?max_iterations=3", "?delay_iterations=-1", "?job=fuzz", "?%ff=%fe", "?wait=0.01", "?wait=x",
+    "?ranks=0,1", "?a=b&a=c",
+]
+CLOSED = (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected)
 KINDS = [None, "application/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "\xe9"]
 
 
@@ -93,7 +99,7 @@ class Client(threading.Thread):
                 self.tally.check(False, f"hung: {path} {body[:300]!r}")
                 return
             except (OSError, http.client.HTTPException) as error:
-                if reused and isinstance(error, (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected)):
+                if reused and isinstance(error, CLOSED):
                     # A server may close a connection between two requests; every client tries that on a new one.
                     connection, self.closed = None, self.closed + 1
                     continue
@@ -168,7 +174,9 @@ def fuzz_bodies(tally, sidecar, seconds):
     sent, connections = sum(c.sent for c in clients), sum(c.connections for c in clients)
     closed = sum(c.closed for c in clients)
     slowest = max(c.slowest for c in clients) * 1000
-    print(f"{sent} bodies over {connections} connections ({closed} closed between requests): {dict(sorted(statuses.items()))}, slowest {slowest:.0f} ms")
+    kinds = dict(sorted(statuses.items()))
+    print(f"{sent} bodies over {connections} connections ({closed} closed between requests): {kinds}")
+    print(f"the slowest answer took {slowest:.0f} ms")
     tally.check(sent >= BODIES, f"only {sent} bodies were answered")
     tally.check(statuses.get(200, 0) > 100 and statuses.get(400, 0) > 100, f"too much of one kind: {statuses}")
 
@@ -231,10 +239,13 @@ def main():
         def attached():
             return True if len(sidecar.json("GET", "/stepscope/v1/ranks")[1]["ranks"]) == 2 else None
 
+        def idle():
+            return True if sidecar.json("GET", "/stepscope/v1/status")[1]["state"] == "idle" else None
+
         sidecar.until("the engine to attach", attached)
         fuzz_bodies(tally, sidecar, SECONDS / 2)
         sidecar.json("POST", "/stop_profile")
-        sidecar.until("quiet", lambda: True if sidecar.json("GET", "/stepscope/v1/status")[1]["state"] == "idle" else None)
+        sidecar.until("quiet", idle)
         capture_exactly(tally, sidecar, 50)
         fuzz_segments(tally, sidecar, place, SECONDS / 2)
         capture_exactly(tally, sidecar, 50)

@@ -20,7 +20,7 @@ FINAL = ("done", "cancelled", "failed")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
-SECONDS = float(os.environ.get("SECONDS_TO_RUN") or 60)
+SECONDS = float(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("SECONDS_TO_RUN") or 60)
 
 
 class Hang(Exception):
@@ -104,10 +104,10 @@ class Engine:
         pid = self.process.pid
         try:
             children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            states = {int(c): pathlib.Path(f"/proc/{c}/stat").read_text().rsplit(")", 1)[1].split()[0] for c in children}
+            stats = {int(child): pathlib.Path(f"/proc/{child}/stat").read_text() for child in children}
         except OSError:
             return []
-        return [child for child, state in states.items() if state not in "ZX"]
+        return [child for child, stat in stats.items() if stat.rsplit(")", 1)[1].split()[0] not in "ZX"]
 
     def end(self):
         for rank in self.ranks():

@@ -80,12 +80,15 @@ def main():
         sidecar = Sidecar(program, place, *ARGUMENTS)
         for manifest in manifests:
             check_capture(tally, sidecar, manifest)
-        left = list(place.segments.glob("*.seg"))
-        sidecar.until("the dead engines' segments to go", lambda: True if not list(place.segments.glob("*.seg")) else None)
+
+        def gone():
+            return True if not list(place.segments.glob("*.seg")) else None
+
+        sidecar.until("the dead engines' segments to go", gone)
         tally.check(sidecar.end(signal.SIGTERM) == 0, "the last sidecar did not end in order")
         sidecar = None
         states = {state: sum(m["state"] == state for m in manifests) for state in FINAL}
-        print(f"{len(manifests)} captures ({states}) through {counts}; {len(left)} segments left by the dead, removed")
+        print(f"{len(manifests)} captures ({states}) through {counts}")
     except Hang as hang:
         tally.check(False, f"hung: {hang}")
     finally:
