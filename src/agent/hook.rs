@@ -53,9 +53,10 @@ pub(super) fn step_begin() -> u64 {
     begin_slowly(n, seen)
 }
 
+/// `extern "C"` cannot unwind, so that the idle path needs no frame: the call is a jump. What could panic is caught.
 #[cold]
 #[inline(never)]
-fn begin_slowly(n: u64, seen: u64) -> u64 {
+extern "C" fn begin_slowly(n: u64, seen: u64) -> u64 {
     if let Some(joined) = process::joined() {
         return with(|window| window.begin(joined, n, seen)).unwrap_or(0);
     }
@@ -83,18 +84,25 @@ pub(super) fn step_batch(batch: Batch, dummy: bool) {
 #[inline(always)]
 pub(super) fn step_end() {
     if HOT.engaged.load(Ordering::Relaxed) != 0 {
-        end_slowly();
+        return end_slowly();
     }
+    count_end();
+}
+
+#[inline(always)]
+fn count_end() {
     // SAFETY: as in `step_begin`.
     let (begun, ended) = unsafe { (&*HOT.begun.load(Ordering::Relaxed), &*HOT.ended.load(Ordering::Relaxed)) };
     // SYNC ended: the record of this iteration is in the ring before it counts as ended.
     ended.store(begun.load(Ordering::Relaxed), Ordering::Release);
 }
 
+/// See [`begin_slowly`].
 #[cold]
 #[inline(never)]
-fn end_slowly() {
+extern "C" fn end_slowly() {
     if let Some(joined) = process::joined() {
         with(|window| window.end(joined));
     }
+    count_end();
 }

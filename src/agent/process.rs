@@ -18,8 +18,10 @@ use crate::wire::segment::{self, Identity, Segment};
 
 use super::{helper, hook, window};
 
-/// The words of the idle step, on one line.
-#[repr(align(64))]
+/// The words of the idle step, on one line. Aligned to half a page, so that no load of it has the lower twelve address
+/// bits of a store to `begun` or `ended` (at 1024 and 1088 of the segment): the processor would take it for that store's
+/// reader and wait, which doubles the cost of an idle step.
+#[repr(C, align(2048))]
 pub(super) struct Hot {
     /// `Status::begun`.
     pub(super) begun: AtomicPtr<AtomicU64>,
@@ -40,6 +42,8 @@ static INERT: AtomicU64 = AtomicU64::new(0);
 /// Odd, so never equal to `quiet`: the next step looks closer.
 static FORKED: AtomicU64 = AtomicU64::new(u64::MAX);
 
+// Used: else the optimiser takes it apart, and the line with it.
+#[used]
 pub(super) static HOT: Hot = Hot {
     begun: AtomicPtr::new((&raw const INERT_BEGUN).cast_mut()),
     ended: AtomicPtr::new((&raw const INERT_ENDED).cast_mut()),

@@ -159,6 +159,15 @@ pub const VARIABLES: &[Variable] = &[
     other("STEPSCOPE_JOB", Reader::Agent, "the engine's instance id, else random", "name of the job"),
     other("STEPSCOPE_SEGMENT_BYTES", Reader::Agent, "8388608", "bytes of a segment"),
     other("STEPSCOPE_STEP", Reader::Agent, "none", "module:Class.method that runs one iteration"),
+    other("STEPSCOPE_RANK", Reader::Agent, "RANK, else LOCAL_RANK, else 0", "with STEPSCOPE_STEP: rank in the group"),
+    other(
+        "STEPSCOPE_WORLD_SIZE",
+        Reader::Agent,
+        "WORLD_SIZE, else not known",
+        "with STEPSCOPE_STEP: ranks of the group",
+    ),
+    other("STEPSCOPE_GROUP", Reader::Agent, "0", "with STEPSCOPE_STEP: the ranks that step together"),
+    other("STEPSCOPE_LIBRARY", Reader::Agent, "the package's own", "the agent library that the Python package loads"),
 ];
 
 /// The variable of this name.

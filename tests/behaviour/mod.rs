@@ -6,5 +6,6 @@ mod kills;
 mod load;
 mod rings;
 mod stop;
+mod store;
 mod stuck;
 mod window;

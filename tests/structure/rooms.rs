@@ -70,15 +70,20 @@ const WORDS: &[(&str, &[&str])] = &[
     ("SYS_membarrier", &["src/wire/"]),
     // The collector names the order of its loads; a service keeps flags of its own.
     ("sync::atomic", &["src/wire/", "src/agent/", "src/collector/source.rs", "src/service/state.rs"]),
-    // A signal handler; handlers of fork and exit.
-    ("extern \"C\"", &["src/agent/ffi.rs", "src/agent/process.rs", "src/wire/sigbus.rs"]),
+    // Handlers of a signal, of fork and exit; the hook's slow halves, which must not unwind.
+    ("extern \"C\"", &["src/agent/ffi.rs", "src/agent/process.rs", "src/agent/hook.rs", "src/wire/sigbus.rs"]),
     ("no_mangle", &["src/agent/ffi.rs"]),
     // statvfs has no safe form.
     ("allow(unsafe_code", &["src/wire/mod.rs", "src/agent/mod.rs", "src/doctor/space.rs"]),
     ("unsafe {", &["src/wire/", "src/agent/", "src/doctor/space.rs"]),
+    // Exit codes are an enum; a child of `demo` that lost its parent has nobody left to tell.
+    ("process::exit", &["src/cli/children.rs"]),
+    // Threads are named.
+    ("thread::spawn", &[]),
     ("println!", &["src/cli/"]),
     ("StatusCode", &["src/service/", "src/client/"]),
-    ("thread::sleep", &["src/wire/membarrier.rs", "src/simulator/", "src/agent/helper.rs"]),
+    // The session looks for 20 ms whether a group is idle before it answers a start.
+    ("thread::sleep", &["src/wire/membarrier.rs", "src/simulator/", "src/agent/helper.rs", "src/capture/running.rs"]),
 ];
 
 /// What the design allows and nobody needs yet.

@@ -1,0 +1,114 @@
+//! The sidecar's side, as a process of its own (record locks belong to processes): arms, drains, withdraws on demand.
+//!
+//! One order per line on standard input, one `ok` per order on standard output.
+
+use std::convert::Infallible;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use stepscope::collector::Collector;
+use stepscope::wire::clock::monotonic_ns;
+use stepscope::wire::layout::NONE;
+use stepscope::wire::segment::Trust;
+
+const ARGUMENT: &str = "--consume";
+
+/// The process.
+pub struct Consumer {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Consumer {
+    /// Starts it and waits until it has taken the one segment in `folder`.
+    pub fn start(folder: &Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("our own path"))
+            .arg(ARGUMENT)
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program starts");
+        let orders = child.stdin.take().expect("piped");
+        let answers = BufReader::new(child.stdout.take().expect("piped"));
+        let mut consumer = Self { child, orders, answers };
+        consumer.tell("attach");
+        consumer
+    }
+
+    /// Gives an order and waits until it is done.
+    pub fn tell(&mut self, order: &str) {
+        writeln!(self.orders, "{order}").expect("the consumer lives");
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).expect("the consumer lives");
+        assert_eq!(answer, "ok\n", "{order}");
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Is this process the consumer? Then it was one until its orders ended, and there is nothing left to do.
+pub fn was_asked_to_be_one() -> bool {
+    let mut arguments = std::env::args_os().skip(1);
+    let is_one = arguments.next().is_some_and(|a| a == ARGUMENT);
+    if is_one {
+        serve(Path::new(&arguments.next().expect("a folder")));
+    }
+    is_one
+}
+
+fn serve(folder: &Path) {
+    let (send, receive) = sync_channel(1);
+    let listen = move || std::io::stdin().lines().map_while(Result::ok).try_for_each(|line| send.send(line));
+    std::thread::Builder::new().name("orders".into()).spawn(listen).expect("a thread starts");
+    let mut collector = Collector::new(folder.to_owned(), Trust::Owner);
+    let mut is_live = false;
+    loop {
+        let order = match receive.recv_timeout(Duration::from_millis(if is_live { 1 } else { 60_000 })) {
+            Ok(order) => order,
+            Err(RecvTimeoutError::Timeout) => {
+                drain(&mut collector);
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        match order.as_str() {
+            "attach" => {
+                while collector.sources().is_empty() {
+                    collector.scan(Instant::now());
+                    std::thread::yield_now();
+                }
+            }
+            // From the next iteration until it is withdrawn.
+            "arm" => {
+                let source = &mut collector.sources_mut()[0];
+                source.renew_lease(monotonic_ns() + 3_600_000_000_000);
+                let first = source.begun() + 1;
+                source.arm(first, NONE);
+                source.wake();
+            }
+            "withdraw" => collector.sources_mut()[0].withdraw(),
+            "drain" => drain(&mut collector),
+            "live" => is_live = true,
+            "still" => is_live = false,
+            "no drops" => assert_eq!(collector.sources()[0].dropped_total(), 0, "records were dropped"),
+            other => panic!("unknown order {other}"),
+        }
+        println!("ok");
+    }
+}
+
+fn drain(collector: &mut Collector) {
+    for source in collector.sources_mut() {
+        let Ok(_) = source.drain(None, |_| Ok::<_, Infallible>(()));
+    }
+}
