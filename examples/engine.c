@@ -6,6 +6,7 @@
  * The library comes from: cargo rustc --lib --crate-type cdylib --no-default-features --features agent --profile agent
  * It is not linked against. An engine that finds no agent, or one that could not join, runs on exactly as it would.
  */
+#define _POSIX_C_SOURCE 200809L /* nanosleep */
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
