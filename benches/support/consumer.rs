@@ -15,6 +15,8 @@ use stepscope::wire::layout::NONE;
 use stepscope::wire::segment::Trust;
 
 const ARGUMENT: &str = "--consume";
+/// Records that a recording batch leaves at least.
+pub const RECORDED: u64 = 20_000;
 
 /// The process.
 pub struct Consumer {
@@ -71,7 +73,7 @@ fn serve(folder: &Path) {
     let listen = move || std::io::stdin().lines().map_while(Result::ok).try_for_each(|line| send.send(line));
     std::thread::Builder::new().name("orders".into()).spawn(listen).expect("a thread starts");
     let mut collector = Collector::new(folder.to_owned(), Trust::Owner);
-    let mut is_live = false;
+    let (mut is_live, mut seen) = (false, 0);
     loop {
         let order = match receive.recv_timeout(Duration::from_millis(if is_live { 1 } else { 60_000 })) {
             Ok(order) => order,
@@ -100,7 +102,12 @@ fn serve(folder: &Path) {
             "drain" => drain(&mut collector),
             "live" => is_live = true,
             "still" => is_live = false,
-            "no drops" => assert_eq!(collector.sources()[0].dropped_total(), 0, "records were dropped"),
+            "was it recorded" => {
+                let source = &collector.sources()[0];
+                assert_eq!(source.dropped_total(), 0, "records were dropped");
+                assert!(source.records_total() - seen >= RECORDED, "the window was not open");
+                seen = source.records_total();
+            }
             other => panic!("unknown order {other}"),
         }
         println!("ok");

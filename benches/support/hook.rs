@@ -11,7 +11,7 @@ use stepscope::wire::record::Words;
 use stepscope::wire::ring::{Producer, RingMemory};
 
 use super::agent::{Agent, empty_function};
-use super::consumer::Consumer;
+use super::consumer::{Consumer, RECORDED};
 use super::rounds::{Budget, Contender};
 
 /// Names in the table.
@@ -84,7 +84,7 @@ impl Bench {
             }
         };
         let close = || {
-            let orders = [tell("still"), tell("drain"), tell("no drops"), tell("withdraw")];
+            let orders = [tell("still"), tell("drain"), tell("was it recorded"), tell("withdraw")];
             move || {
                 orders.iter().for_each(|order| order());
                 step();
@@ -128,8 +128,8 @@ impl Bench {
                 timed_ring.start();
                 (0..n).for_each(|i| _ = black_box(timed_ring.push(&[i, clock.ticks(), i, i, i, i, i, i])));
             }),
-            Contender::new(SPAN, 20_000, move |n| (0..n).for_each(|_| step())).before(open(false)).after(close()),
-            Contender::new("the same with step_batch", 20_000, move |n| {
+            Contender::new(SPAN, RECORDED, move |n| (0..n).for_each(|_| step())).before(open(false)).after(close()),
+            Contender::new("the same with step_batch", RECORDED, move |n| {
                 for i in 0..n as u32 {
                     black_box(begin());
                     (api.step_batch)(i, i, i, i, 0);
@@ -138,7 +138,7 @@ impl Bench {
             })
             .before(open(false))
             .after(close()),
-            Contender::new(LIVE, 20_000, move |n| (0..n).for_each(|_| step())).before(open(true)).after(close()),
+            Contender::new(LIVE, RECORDED, move |n| (0..n).for_each(|_| step())).before(open(true)).after(close()),
         ]
     }
 }
