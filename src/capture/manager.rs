@@ -66,7 +66,15 @@ pub fn open(options: Options) -> Result<Captures, OpenError> {
     let manager = Manager::new(options, shared, commands);
     std::thread::Builder::new()
         .name("stepscope-capture".into())
-        .spawn(move || manager.run(&inbox))
+        .spawn(move || {
+            let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| manager.run(&inbox)));
+            if ran.is_err() {
+                // Without this thread nothing can be started or ended. Whoever supervises us starts us anew, and then the
+                // running capture is finished from its fragments; meanwhile the agents close by their lease.
+                tracing::error!("the capture thread panicked: the sidecar ends, so that it can be restarted");
+                std::process::exit(1);
+            }
+        })
         .map_err(OpenError::Thread)?;
     Ok(captures)
 }

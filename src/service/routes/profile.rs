@@ -43,11 +43,12 @@ pub async fn stop(State(state): State<AppState>, request: Request) -> Result<Jso
         return Err(ApiError::ProfilingOff);
     }
     let (head, body) = request.into_parts();
+    // Older clients send a whole completions payload. It means nothing, and is taken off the connection before anything
+    // is answered, so that the connection can be kept.
+    let _unread = read_body(body).await;
     let query = Fields::new(read_query(head.uri.query().unwrap_or_default())?, Map::new());
     let wait = read_wait(&query)?;
     let id = query.text("capture_id")?.map(|id| CaptureId(id.to_owned()));
-    // Older clients send a whole completions payload. It is taken off the connection, and means nothing.
-    let _unread = read_body(body).await;
     let Some(Stopped { mut manifest, was_over }) = state.captures.stop(id).await? else {
         return Ok(Json(json!({"state": "idle", "capture_id": null})));
     };
