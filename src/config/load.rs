@@ -135,7 +135,7 @@ fn from_file(path: &Path) -> Result<Table, SettingsError> {
 
 fn from_variable(table: &mut Table, name: &str, value: &OsString) -> Result<(), SettingsError> {
     let Some(variable) = variables::find(name) else {
-        return if variables::is_service_link(name) {
+        return if variables::is_service_link(name) || variables::is_for_building(name) {
             Ok(())
         } else {
             Err(SettingsError::UnknownVariable(name.to_owned()))

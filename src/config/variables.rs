@@ -175,6 +175,11 @@ pub fn find(name: &str) -> Option<&'static Variable> {
     VARIABLES.iter().find(|variable| variable.name == name)
 }
 
+/// Whether it is read when Stepscope itself is built or tested: no business of a running one.
+pub fn is_for_building(name: &str) -> bool {
+    name.starts_with("STEPSCOPE_BUILD_") || name.starts_with("STEPSCOPE_TEST_")
+}
+
 /// Whether Kubernetes makes this name up for a service whose name begins with `stepscope`:
 /// `STEPSCOPE_SERVICE_HOST`, `STEPSCOPE_PORT`, `STEPSCOPE_PORT_8001_TCP_ADDR` and the like.
 pub fn is_service_link(name: &str) -> bool {

@@ -89,6 +89,7 @@ fn a_shared_folder_with_trust_group_works_across_users_and_namespaces() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "asks for the very lock that the store holds")]
 fn without_trust_group_it_is_refused_with_the_line_that_mends_it() {
     if let Err(reason) = can_be_others() {
         return skipped("two users in two pid namespaces", &reason);

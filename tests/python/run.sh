@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
 # Installs the package from the repository into a clean virtual environment and runs the tests there.
 # usage: tests/python/run.sh [unittest options]    PYTHON chooses the interpreter; needs cargo, cc and a package index
+# STEPSCOPE_TEST_WHEEL: test this wheel instead of building one
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export STEPSCOPE_BUILD_PROFILE=${STEPSCOPE_BUILD_PROFILE:-dev}
 "${PYTHON:-python3}" -m venv "$work/venv"
-"$work/venv/bin/pip" install -q --disable-pip-version-check "$root/python"
+if [[ -n ${STEPSCOPE_TEST_WHEEL:-} ]]; then
+  "$work/venv/bin/pip" install -q --disable-pip-version-check "$STEPSCOPE_TEST_WHEEL"
+else
+  STEPSCOPE_BUILD_PROFILE=${STEPSCOPE_BUILD_PROFILE:-dev} \
+    "$work/venv/bin/pip" install -q --disable-pip-version-check "$root/python"
+fi
 cc -shared -fPIC -O1 -Wall -Wextra -Werror -I"$root/include" -Wl,-soname,libstepscope.so.1 \
   -o "$work/librecorder.so" "$here/recorder.c"
 cd "$here"

@@ -127,10 +127,10 @@ class Forgery:
 
     BLOCKS = [(0, 512), (512, 768), (1024, 2048), (4096, 6000), (36_864, 39_744), (53_248, 60_000)]
 
-    def __init__(self, dice, original, folder, number):
+    def __init__(self, dice, original, folder, number, job=b"forged"):
         content = bytearray(original)
         struct.pack_into("<Q", content, 80, dice.randrange(1 << 64))
-        content[112:208] = b"forged".ljust(96, b"\0")
+        content[112:208] = job.ljust(96, b"\0")
         if dice.randrange(3) == 0:
             content = content[: dice.choice([0, 1, 511, 512, 4096, 100_000, len(content) - 1])]
         self.path = folder / f"forged-{number}.seg"
@@ -193,6 +193,11 @@ def capture_exactly(tally, sidecar, iterations):
     return manifest
 
 
+def lies(sidecar):
+    """Ranks beside the engine's own two that say they are of its job."""
+    return len([r for r in sidecar.json("GET", "/stepscope/v1/ranks")[1]["ranks"] if r["job"] == "fuzz"]) > 2
+
+
 def fuzz_segments(tally, sidecar, place, seconds):
     dice, forgeries, made, captures = random.Random(SEED), [], 0, 0
     originals = [p.read_bytes() for p in place.segments.glob("*.seg")]
@@ -206,12 +211,15 @@ def fuzz_segments(tally, sidecar, place, seconds):
         if manifest is not None and dice.randrange(4) == 0:
             check_capture(tally, sidecar, manifest)
         # Everything that is attached, forgeries and all: it need not be whole, but it must be answered and must end.
-        status, answer = sidecar.json("POST", "/start_profile", {"max_iterations": 0})
+        # Among them for this once are some that pretend to be of the engine's own group.
+        made += 2
+        liars = [Forgery(dice, dice.choice(originals), place.segments, f"{made}-{n}", b"fuzz") for n in range(2)]
+        status, answer = sidecar.json("POST", "/start_profile", {"max_iterations": dice.choice([0, 0, 5])})
         tally.check(status in (200, 400, 503), f"start of all: {status} {answer}")
-        for forgery in forgeries:
+        for forgery in forgeries + liars:
             forgery.scribble()
         if dice.randrange(3) == 0:
-            dice.choice(forgeries).cut()
+            dice.choice(forgeries + liars).cut()
         status, _ = sidecar.json("POST", "/stop_profile")
         tally.check(status == 200, f"stop of all: {status}")
         if "capture_id" in answer:
@@ -221,9 +229,12 @@ def fuzz_segments(tally, sidecar, place, seconds):
         for path in ("/stepscope/v1/status", "/metrics", "/healthz"):
             status, _ = sidecar.call("GET", path)
             tally.check(status == 200, f"{path}: {status}")
+        for forgery in liars:
+            forgery.end()
         for forgery in dice.sample(forgeries, 4):
             forgery.end()
             forgeries.remove(forgery)
+        sidecar.until("the liars to be let go", lambda: None if lies(sidecar) else True)
     for forgery in forgeries:
         forgery.end()
     print(f"{made} forged segments beside {captures} captures of the real engine")
