@@ -1,7 +1,7 @@
 //! The step hook: what an engine calls around each iteration.
 //!
 //! Idle: one store, one load, one branch; no allocation, lock, system call, fence or clock read. While a window is armed
-//! or open, [`window`] decides. Its state is taken with a try-lock: an engine steps on one thread at a time, and one that
+//! or open, [`super::window`] decides. Its state is taken with a try-lock: an engine steps on one thread at a time, and one that
 //! does not loses a record, never time.
 
 use std::cell::UnsafeCell;

@@ -1,4 +1,5 @@
 //! Everything that can be typed after `stepscope`.
+#![allow(rustdoc::bare_urls, rustdoc::invalid_html_tags, reason = "these comments are help texts")]
 
 use std::path::PathBuf;
 

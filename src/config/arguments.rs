@@ -2,6 +2,7 @@
 //!
 //! Every flag is optional, so that one that is not given leaves the layer below alone. The token has no flag: a command
 //! line is there for everybody on the machine to read.
+#![allow(rustdoc::bare_urls, rustdoc::invalid_html_tags, reason = "these comments are help texts")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

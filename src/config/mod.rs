@@ -1,6 +1,6 @@
 //! Settings of the sidecar: what they are, where they come from, what they are called.
 //!
-//! Defaults are overridden by the settings file, that by the environment, that by flags ([`load`]). A key nobody knows
+//! Defaults are overridden by the settings file, that by the environment, that by flags ([`mod@load`]). A key nobody knows
 //! is an error, so that a typing mistake never passes for a setting. Every environment variable of Stepscope, the
 //! agent's too, stands in one table ([`variables`]).
 //!

@@ -5,7 +5,7 @@
 //! answer, after [`Bounds::write`]. On stop nothing more is accepted, requests under way are finished within the
 //! patience given, and what is left is closed. No task outlives [`answer`].
 //!
-//! Called by [`super::serve`].
+//! Called by [`mod@super::serve`].
 
 use std::future::Future;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //! | file | noun |
 //! | --- | --- |
 //! | [`compose`] | the sidecar put together: logs, session, HTTP |
-//! | [`serve`] | bind, answer, shut down in order |
+//! | [`mod@serve`] | bind, answer, shut down in order |
 //! | [`connections`] | accepting, with bounds on what a slow or greedy client can hold |
 //! | [`router`] | the one route table |
 //! | [`guard`] | what every request passes first: origin, token, room |

@@ -1,6 +1,6 @@
 //! The one route table. What is in it is served, documented in `/openapi.json`, and nothing else is.
 //!
-//! Called by [`super::serve`] and by tests.
+//! Called by [`mod@super::serve`] and by tests.
 
 use axum::http::{Method, Uri};
 use axum::routing::{MethodFilter, MethodRouter, on};

@@ -138,7 +138,7 @@ pub struct Control {
     pub first_iteration: AtomicU64,
     /// Last iteration of the window, or [`NONE`].
     pub last_iteration: AtomicU64,
-    /// [`crate::wire::control::Profiler`] bits.
+    /// [`crate::wire::control::profiler`] bits.
     pub profiler: AtomicU64,
     /// 1: this generation asks for a window. 0: it withdraws whatever an earlier one asked for.
     pub armed: AtomicU64,
