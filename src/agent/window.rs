@@ -7,6 +7,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::wire::atomics::Native;
+use crate::wire::clock::monotonic_ns;
 use crate::wire::control::{self, Parameters};
 use crate::wire::gate::{self, Cause, State, claim, facts, word};
 use crate::wire::layout::{Anchor, NONE};
@@ -103,7 +104,7 @@ impl Window {
             State::Armed if n < first_iteration => false,
             State::Armed if n > first_iteration => self.never_opens(joined, Cause::Missed),
             State::Armed => {
-                if crate::wire::clock::monotonic_ns() > control.lease_deadline_ns.load(Ordering::Relaxed) {
+                if monotonic_ns() > control.lease_deadline_ns.load(Ordering::Relaxed) {
                     return self.never_opens(joined, Cause::Lease);
                 }
                 open(joined, generation, first_iteration)
@@ -134,7 +135,7 @@ impl Window {
             status.facts.dropped_at_open.store(joined.segment.dropped(), Ordering::Relaxed);
             store_anchor(&status.facts.open, Anchor::default());
             status.facts.flags.store(0, Ordering::Relaxed);
-            close(joined, generation, cause, self.parameters.first_iteration - 1, 0);
+            close(joined, generation, cause, self.parameters.first_iteration.saturating_sub(1), 0);
         }
         HOT.quiet.store(generation, Ordering::Relaxed);
         false
@@ -173,6 +174,12 @@ impl Window {
         if self.iteration >= last_iteration.min(close_last) {
             let cause = Cause::from_word(control.close_cause.load(Ordering::Relaxed));
             self.close_at(joined, self.iteration, last_iteration, close_last, cause);
+        } else if monotonic_ns() > control.lease_deadline_ns.load(Ordering::Relaxed) {
+            // Here rather than by the helper: an engine without a gap between its iterations is then not cut off in one.
+            if claim::<Native>(&status.gate, generation, State::Open, State::Closing) {
+                close(joined, generation, Cause::Lease, self.iteration, 0);
+            }
+            HOT.quiet.store(generation, Ordering::Relaxed);
         }
     }
 
@@ -181,7 +188,7 @@ impl Window {
         let generation = self.parameters.generation;
         if claim::<Native>(&joined.segment.status().gate, generation, State::Open, State::Closing) {
             let cause = if close_last < last { cause } else { Cause::MaxIterations };
-            let agreed = last.min(close_last).max(self.parameters.first_iteration - 1);
+            let agreed = last.min(close_last).max(self.parameters.first_iteration.saturating_sub(1));
             let kept = ended.min(agreed);
             close(joined, generation, cause, kept, ended - kept);
         }
@@ -203,8 +210,11 @@ fn open(joined: &'static Joined, generation: u64, first_iteration: u64) -> bool 
     facts.dropped_at_open.store(joined.segment.dropped(), Ordering::Relaxed);
     store_anchor(&facts.close, Anchor::default());
     store_anchor(&facts.open, joined.clock.anchor());
+    facts.running_since_ticks.store(0, Ordering::Relaxed);
     // SYNC gate: the facts are whole before the window counts as open.
     status.gate.store(word(generation, State::Open), Ordering::Release);
+    // The sidecar may have died before it woke the helper, which alone closes an idle engine's window by its lease.
+    joined.segment.wake();
     true
 }
 
