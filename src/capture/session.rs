@@ -272,7 +272,8 @@ impl Session {
             for &i in &members {
                 let rank = &mut self.ranks[i];
                 if rank.phase == Phase::Waiting && (called_off || waited >= STOP_PATIENCE_NS + FORCE_PATIENCE_NS) {
-                    rank.phase = Phase::Cancelled;
+                    // A rank whose records are there was open, whatever its gate says by now (a capture that was taken up).
+                    rank.phase = if rank.recorded.0 > 0 { Phase::Gone(ClosedBy::Lost) } else { Phase::Cancelled };
                 }
                 if rank.phase == Phase::Open && waited >= STOP_PATIENCE_NS {
                     if !stop.forced {
