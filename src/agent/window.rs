@@ -10,7 +10,7 @@ use crate::wire::atomics::Native;
 use crate::wire::clock::monotonic_ns;
 use crate::wire::control::{self, Parameters};
 use crate::wire::gate::{self, Cause, State, claim, facts, word};
-use crate::wire::layout::{Anchor, NONE};
+use crate::wire::layout::{Anchor, NONE, Status};
 use crate::wire::record::{Batch, Iteration, Record, flags};
 
 use super::process::{HOT, Joined};
@@ -246,16 +246,13 @@ pub(super) fn close_now(joined: &'static Joined, cause: Cause) -> bool {
     let parameters = control::read(&joined.segment.control().words()).filter(|p| p.generation == generation);
     let close_last = joined.segment.control().close_last.load(Ordering::Acquire);
     let agreed = parameters.map_or(close_last, |p| p.last_iteration.min(close_last));
-    // SYNC ended: acquire, so that the records of what ended are in the ring.
-    let ended = status.ended.load(Ordering::Acquire);
-    let running = (status.begun.load(Ordering::Acquire) > ended).then_some(ended + 1);
+    let (ended, running, since) = progress(status);
     if !claim::<Native>(&status.gate, generation, State::Open, State::Closing) {
         return false;
     }
     let first = status.facts.first_iteration.load(Ordering::Relaxed);
     let mut last = ended;
     let mut bits = facts::BY_HELPER;
-    let since = status.facts.running_since_ticks.load(Ordering::Relaxed);
     if let Some(iteration) = running.filter(|&n| n <= agreed && since != 0) {
         bits |= facts::MID_ITERATION;
         last = iteration;
@@ -279,6 +276,21 @@ pub(super) fn close_now(joined: &'static Joined, cause: Cause) -> bool {
     status.facts.flags.fetch_or(bits, Ordering::Relaxed);
     close(joined, generation, cause, kept, last.saturating_sub(kept));
     true
+}
+
+/// What ended last, what runs since then, and since when, in ticks (0: outside the window): all of one moment, unless the
+/// engine steps faster than we look; then nothing counts as running.
+fn progress(status: &Status) -> (u64, Option<u64>, u64) {
+    for _ in 0..16 {
+        // SYNC ended: acquire, so that the records of what ended are in the ring.
+        let ended = status.ended.load(Ordering::Acquire);
+        let running = (status.begun.load(Ordering::Acquire) > ended).then_some(ended.wrapping_add(1));
+        let since = status.facts.running_since_ticks.load(Ordering::Acquire);
+        if status.ended.load(Ordering::Relaxed) == ended {
+            return (ended, running, since);
+        }
+    }
+    (status.ended.load(Ordering::Acquire), None, 0)
 }
 
 /// After a join: the hook starts from nothing.
