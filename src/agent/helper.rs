@@ -60,7 +60,11 @@ fn look(joined: &'static Joined) -> Option<u64> {
     let close_last = control.close_last.load(Ordering::Acquire);
     let ordered = Cause::from_word(control.close_cause.load(Ordering::Relaxed));
     let forced = control.force_close.load(Ordering::Acquire) == generation;
-    if forced || idle && close_last <= ended {
+    // Called off while it was open (a start that failed half-way): no step may ever come to notice.
+    let withdrawn = control::read(&control.words()).is_some_and(|p| p.generation != generation && !p.armed);
+    if withdrawn {
+        window::close_now(joined, Cause::Superseded);
+    } else if forced || idle && close_last <= ended {
         window::close_now(joined, ordered);
     } else if now > lease && (idle || now > lease.saturating_add(PATIENCE_NS)) {
         window::close_now(joined, Cause::Lease);

@@ -60,16 +60,9 @@ extern "C" fn begin_slowly(n: u64, seen: u64) -> u64 {
     if let Some(joined) = process::joined() {
         return with(|window| window.begin(joined, n, seen)).unwrap_or(0);
     }
-    // A forked child's first step: count it in the segment of its own.
+    // A forked child's first step: announced in the segment of its own, where a sidecar may have asked already.
     let joined = std::panic::catch_unwind(process::join_anew).unwrap_or(false);
-    if joined { step_begin_again() } else { 0 }
-}
-
-fn step_begin_again() -> u64 {
-    // SAFETY: as in `step_begin`.
-    let begun = unsafe { &*HOT.begun.load(Ordering::Relaxed) };
-    begun.store(1, Ordering::Relaxed);
-    0
+    if joined { step_begin() } else { 0 }
 }
 
 /// What the iteration that [`step_begin`] just returned holds.

@@ -114,7 +114,14 @@ pub(super) fn join(identity: Identity) -> Result<bool, JoinError> {
     if JOINING.swap(true, Ordering::Acquire) {
         return Err(JoinError::Busy);
     }
-    let made = if joined().is_some() { Ok(false) } else { make(identity).map_err(JoinError::Segment).map(|()| true) };
+    let made = match joined() {
+        Some(joined) => {
+            // It may have said goodbye meanwhile (an engine that was shut down, and another one in the same process).
+            joined.segment.status().exited.store(0, Ordering::Release);
+            Ok(false)
+        }
+        None => make(identity).map_err(JoinError::Segment).map(|()| true),
+    };
     JOINING.store(false, Ordering::Release);
     made
 }
@@ -200,12 +207,16 @@ pub(super) fn join_anew() -> bool {
     matches!(join(identity), Ok(true))
 }
 
-/// The process ends in order: closes its window and says so.
+/// The engine ends in order: closes its window and says so. The segment stays: the process may join again.
 pub(super) fn leave() {
     let Some(joined) = joined() else { return };
-    let status = joined.segment.status();
     window::close_now(joined, Cause::Exit);
-    status.exited.store(1, Ordering::Release);
+    joined.segment.status().exited.store(1, Ordering::Release);
+}
+
+/// The process ends: a segment that nobody has to read any more goes with it.
+fn remove() {
+    let Some(joined) = joined() else { return };
     let consumer = crate::wire::lock::Party::Consumer;
     if joined.segment.drained() && joined.segment.held_by_other(consumer) == Some(false) {
         joined.segment.unlink();
@@ -214,5 +225,8 @@ pub(super) fn leave() {
 
 extern "C" fn leaving() {
     // A forked child that never joined anew has nothing to leave.
-    let _ = std::panic::catch_unwind(leave);
+    let _ = std::panic::catch_unwind(|| {
+        leave();
+        remove();
+    });
 }

@@ -7,9 +7,10 @@
 use std::sync::atomic::Ordering;
 
 use crate::wire::atomics::Native;
+use crate::wire::clock::monotonic_ns;
 use crate::wire::control::{self, Parameters};
 use crate::wire::gate::{self, Cause, State, claim, facts, word};
-use crate::wire::layout::{Anchor, NONE};
+use crate::wire::layout::{Anchor, NONE, Status};
 use crate::wire::record::{Batch, Iteration, Record, flags};
 
 use super::process::{HOT, Joined};
@@ -103,7 +104,7 @@ impl Window {
             State::Armed if n < first_iteration => false,
             State::Armed if n > first_iteration => self.never_opens(joined, Cause::Missed),
             State::Armed => {
-                if crate::wire::clock::monotonic_ns() > control.lease_deadline_ns.load(Ordering::Relaxed) {
+                if monotonic_ns() > control.lease_deadline_ns.load(Ordering::Relaxed) {
                     return self.never_opens(joined, Cause::Lease);
                 }
                 open(joined, generation, first_iteration)
@@ -134,7 +135,7 @@ impl Window {
             status.facts.dropped_at_open.store(joined.segment.dropped(), Ordering::Relaxed);
             store_anchor(&status.facts.open, Anchor::default());
             status.facts.flags.store(0, Ordering::Relaxed);
-            close(joined, generation, cause, self.parameters.first_iteration - 1, 0);
+            close(joined, generation, cause, self.parameters.first_iteration.saturating_sub(1), 0);
         }
         HOT.quiet.store(generation, Ordering::Relaxed);
         false
@@ -173,6 +174,12 @@ impl Window {
         if self.iteration >= last_iteration.min(close_last) {
             let cause = Cause::from_word(control.close_cause.load(Ordering::Relaxed));
             self.close_at(joined, self.iteration, last_iteration, close_last, cause);
+        } else if monotonic_ns() > control.lease_deadline_ns.load(Ordering::Relaxed) {
+            // Here rather than by the helper: an engine without a gap between its iterations is then not cut off in one.
+            if claim::<Native>(&status.gate, generation, State::Open, State::Closing) {
+                close(joined, generation, Cause::Lease, self.iteration, 0);
+            }
+            HOT.quiet.store(generation, Ordering::Relaxed);
         }
     }
 
@@ -181,7 +188,7 @@ impl Window {
         let generation = self.parameters.generation;
         if claim::<Native>(&joined.segment.status().gate, generation, State::Open, State::Closing) {
             let cause = if close_last < last { cause } else { Cause::MaxIterations };
-            let agreed = last.min(close_last).max(self.parameters.first_iteration - 1);
+            let agreed = last.min(close_last).max(self.parameters.first_iteration.saturating_sub(1));
             let kept = ended.min(agreed);
             close(joined, generation, cause, kept, ended - kept);
         }
@@ -203,8 +210,11 @@ fn open(joined: &'static Joined, generation: u64, first_iteration: u64) -> bool 
     facts.dropped_at_open.store(joined.segment.dropped(), Ordering::Relaxed);
     store_anchor(&facts.close, Anchor::default());
     store_anchor(&facts.open, joined.clock.anchor());
+    facts.running_since_ticks.store(0, Ordering::Relaxed);
     // SYNC gate: the facts are whole before the window counts as open.
     status.gate.store(word(generation, State::Open), Ordering::Release);
+    // The sidecar may have died before it woke the helper, which alone closes an idle engine's window by its lease.
+    joined.segment.wake();
     true
 }
 
@@ -236,16 +246,13 @@ pub(super) fn close_now(joined: &'static Joined, cause: Cause) -> bool {
     let parameters = control::read(&joined.segment.control().words()).filter(|p| p.generation == generation);
     let close_last = joined.segment.control().close_last.load(Ordering::Acquire);
     let agreed = parameters.map_or(close_last, |p| p.last_iteration.min(close_last));
-    // SYNC ended: acquire, so that the records of what ended are in the ring.
-    let ended = status.ended.load(Ordering::Acquire);
-    let running = (status.begun.load(Ordering::Acquire) > ended).then_some(ended + 1);
+    let (ended, running, since) = progress(status);
     if !claim::<Native>(&status.gate, generation, State::Open, State::Closing) {
         return false;
     }
     let first = status.facts.first_iteration.load(Ordering::Relaxed);
     let mut last = ended;
     let mut bits = facts::BY_HELPER;
-    let since = status.facts.running_since_ticks.load(Ordering::Relaxed);
     if let Some(iteration) = running.filter(|&n| n <= agreed && since != 0) {
         bits |= facts::MID_ITERATION;
         last = iteration;
@@ -269,6 +276,21 @@ pub(super) fn close_now(joined: &'static Joined, cause: Cause) -> bool {
     status.facts.flags.fetch_or(bits, Ordering::Relaxed);
     close(joined, generation, cause, kept, last.saturating_sub(kept));
     true
+}
+
+/// What ended last, what runs since then, and since when, in ticks (0: outside the window): all of one moment, unless the
+/// engine steps faster than we look; then nothing counts as running.
+fn progress(status: &Status) -> (u64, Option<u64>, u64) {
+    for _ in 0..16 {
+        // SYNC ended: acquire, so that the records of what ended are in the ring.
+        let ended = status.ended.load(Ordering::Acquire);
+        let running = (status.begun.load(Ordering::Acquire) > ended).then_some(ended.wrapping_add(1));
+        let since = status.facts.running_since_ticks.load(Ordering::Acquire);
+        if status.ended.load(Ordering::Relaxed) == ended {
+            return (ended, running, since);
+        }
+    }
+    (status.ended.load(Ordering::Acquire), None, 0)
 }
 
 /// After a join: the hook starts from nothing.

@@ -161,8 +161,9 @@ impl Manager {
         if now.duration_since(self.scanned) >= SCAN_EVERY {
             self.scanned = now;
             self.collector.scan(now);
-            let running = &self.running;
-            self.collector.release(now, |id| running.as_ref().is_some_and(|r| r.uses(id)));
+            // What an interrupted capture needs is known once it is taken up.
+            let (running, waiting) = (&self.running, !self.interrupted.is_empty());
+            self.collector.release(now, |id| waiting || running.as_ref().is_some_and(|r| r.uses(id)));
         }
         if let Some(running) = &mut self.running {
             if now.duration_since(self.renewed) >= LEASE_EVERY {

@@ -205,8 +205,9 @@ impl Running {
                 continue;
             };
             let written = source.drain(Some(generation), |d: &Drained<'_>| {
+                let fresh = fragment.unwritten(d.ring, d.first_index, d.events);
                 let bytes = fragment.write_block(d.ring, d.first_index, d.events, d.anchor, d.dropped_total)?;
-                session.kept(index, d.events.len() as u64, iterations_of(d.events), bytes);
+                session.kept(index, fresh.len() as u64, iterations_of(fresh), bytes);
                 Ok::<_, FragmentError>(())
             });
             if let Err(error) = written {
@@ -238,7 +239,6 @@ impl Running {
                         self.failed = Some(error.to_string());
                     }
                 }
-                source.withdraw();
             }
         }
         let opened = self.session.ranks.iter().any(|r| r.phase != Phase::Cancelled);
@@ -257,6 +257,12 @@ impl Running {
         if let Err(error) = store.save(manifest) {
             manifest.state = State::Failed;
             manifest.reason.get_or_insert_with(|| format!("the manifest could not be written: {error}"));
+        }
+        // Last of all: until the manifest is safe, a sidecar that finishes this in our stead needs what the gates say.
+        for rank in &self.session.ranks {
+            if let Some(source) = collector.get_mut(rank.source) {
+                source.withdraw();
+            }
         }
         self.manifest
     }

@@ -260,7 +260,7 @@ impl Session {
             }
             let running = members.iter().filter_map(|&i| seen[i].as_ref()).any(|o| o.alive && o.begun != o.ended);
             let idle = !running && now_ns.saturating_sub(group.begun_at_ns) >= IDLE_NS;
-            let ahead = window::ahead(idle, rates.get(index).copied().unwrap_or(0.0), 0);
+            let ahead = window::ahead_of_closing(idle, rates.get(index).copied().unwrap_or(0.0));
             let first = group.opening.first_iteration;
             let last = window::closing(first, group.last_iteration, group.begun, idle, ahead).unwrap_or(first - 1);
             // The first order of a stop, then only a group that went idle short of it: never raised.
@@ -272,7 +272,8 @@ impl Session {
             for &i in &members {
                 let rank = &mut self.ranks[i];
                 if rank.phase == Phase::Waiting && (called_off || waited >= STOP_PATIENCE_NS + FORCE_PATIENCE_NS) {
-                    rank.phase = Phase::Cancelled;
+                    // A rank whose records are there was open, whatever its gate says by now (a capture that was taken up).
+                    rank.phase = if rank.recorded.0 > 0 { Phase::Gone(ClosedBy::Lost) } else { Phase::Cancelled };
                 }
                 if rank.phase == Phase::Open && waited >= STOP_PATIENCE_NS {
                     if !stop.forced {

@@ -9,6 +9,8 @@ use super::request::Begin;
 
 /// How long a running group is given to see an order.
 const NOTICE: Duration = Duration::from_millis(20);
+/// How long a closing may take on its own.
+const SOON: Duration = Duration::from_millis(500);
 /// No further ahead than this, however fast it steps.
 const AHEAD_LIMIT: u64 = 1 << 20;
 
@@ -36,6 +38,13 @@ pub fn ahead(idle: bool, iterations_per_second: f64, attempt: u32) -> u64 {
     }
     let noticed = (iterations_per_second * NOTICE.as_secs_f64()).ceil();
     (noticed.max(2.0) as u64).saturating_mul(1 << attempt.min(20)).min(AHEAD_LIMIT)
+}
+
+/// How far ahead a closing may lie: no further than the group gets in [`SOON`], since it is closed by force soon after.
+/// 0, of a slow group, is the iteration that runs; a rank that is past it already trims itself.
+pub fn ahead_of_closing(idle: bool, iterations_per_second: f64) -> u64 {
+    let soon = (iterations_per_second * SOON.as_secs_f64()) as u64;
+    ahead(idle, iterations_per_second, 0).min(soon)
 }
 
 /// Where the window opens.
@@ -90,6 +99,14 @@ mod tests {
         assert_eq!(ahead(false, 1000.0, 3), 160);
         assert_eq!(opening(Begin::Delay(0), 100, 20).unwrap().first_iteration, 120);
         assert_eq!(opening(Begin::Delay(50), 100, 20).unwrap().first_iteration, 151);
+    }
+
+    #[test]
+    fn a_slow_group_closes_at_the_iteration_that_runs() {
+        assert_eq!(ahead_of_closing(false, 0.7), 0);
+        assert_eq!(ahead_of_closing(false, 3.0), 1);
+        assert_eq!(ahead_of_closing(false, 1000.0), 20);
+        assert_eq!(closing(50, Some(72), 70, false, 0), Some(70));
     }
 
     #[test]

@@ -230,9 +230,11 @@ impl Source {
         let status = self.segment.status();
         // SYNC gate: acquire, so that the facts below are at least as new.
         let gate = gate::split(status.gate.load(Ordering::Acquire));
+        // What ended is read first: if as much had begun then, nothing ran.
+        let ended = self.ended();
         Observation {
             begun: self.begun(),
-            ended: self.ended(),
+            ended,
             gate: gate.unwrap_or((0, State::Idle)),
             facts: copy(&status.facts),
             alive: self.alive,

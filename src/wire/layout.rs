@@ -131,7 +131,7 @@ pub struct Anchor {
 pub struct Control {
     /// Even: the parameters below are whole. Odd: they are being written. 0: nothing was ever asked.
     pub generation: AtomicU64,
-    /// Futex that the helper thread sleeps on; bumped after every change below.
+    /// Futex that the helper thread sleeps on; bumped after every change below, and by the hook as it opens a window.
     pub wake: AtomicU32,
     _pad0: [u8; 52],
     /// First iteration of the window.

@@ -18,9 +18,13 @@ pub fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
+    let own = format!("{}-", std::process::id());
     for entry in entries.flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|e| e == EXTENSION) && is_left_over(&path).unwrap_or(false) {
+        // A file of this pid may be that of another agent in this very process: the kernel would not show us its lock, and
+        // closing the file would drop it.
+        let own = entry.file_name().as_encoded_bytes().starts_with(own.as_bytes());
+        if !own && path.extension().is_some_and(|e| e == EXTENSION) && is_left_over(&path).unwrap_or(false) {
             let _ = fs::remove_file(&path);
         }
     }

@@ -10,7 +10,7 @@
 //! | offset | bytes | block | written by |
 //! | --- | --- | --- | --- |
 //! | 0 | 512 | [`layout::Header`]: magic, version, sizes, identity, attach anchor | agent, once, before `magic` |
-//! | 512 | 256 | [`layout::Control`]: generation, window parameters, lease, close orders | sidecar alone |
+//! | 512 | 256 | [`layout::Control`]: generation, window parameters, lease, close orders | sidecar alone, save for `wake` |
 //! | 1024 | 1024 | [`layout::Status`]: `begun`, `ended`, gate, window facts, anchors | agent alone |
 //! | 4096 | `names_bytes` | names: interned strings, append-only, see [`names`] | agent alone |
 //! | `rings_offset` | 192 × `ring_count` | [`layout::RingDescriptor`]: head, owner, drops · tail | agent · sidecar (`tail` only) |

@@ -100,3 +100,31 @@ fn a_sidecar_stopped_beyond_the_lease_accepts_what_happened() {
     let started = sidecar.start_profile(r#"{"max_iterations": 3}"#);
     assert_eq!(sidecar.finished(started["capture_id"].as_str().unwrap())["complete"], true);
 }
+
+#[test]
+fn a_capture_that_was_nearly_ended_keeps_its_records_although_the_gates_have_moved_on() {
+    let place = Place::new();
+    let _engine = Engine::start(&place.segments(), &["--iterations", "0", "--step-us", "1000"]);
+    let sidecar = Sidecar::start(&place, &[]);
+    sidecar.attached(2);
+    let started = sidecar.start_profile(r#"{"max_iterations": 5}"#);
+    let id = started["capture_id"].as_str().unwrap().to_owned();
+    let first = number(&sidecar.finished(&id)["ranks"][0]["first_iteration"]);
+    // The next window takes the gates over; the manifest of the first one then looks as if its sidecar had died early.
+    let next = sidecar.start_profile(r#"{"max_iterations": 5}"#);
+    sidecar.finished(next["capture_id"].as_str().unwrap());
+    sidecar.kill();
+    let path = place.data().join("captures").join(&id).join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    manifest["state"] = "draining".into();
+    manifest["artifacts"] = serde_json::json!([]);
+    std::fs::write(&path, manifest.to_string()).unwrap();
+
+    let sidecar = Sidecar::start(&place, &[]);
+    let capture = sidecar.finished(&id);
+    assert_eq!((&capture["state"], &capture["complete"]), (&"done".into(), &false.into()), "{capture:#}");
+    for rank in capture["ranks"].as_array().unwrap() {
+        assert_eq!((number(&rank["first_iteration"]), number(&rank["iterations"])), (first, 5), "{capture:#}");
+    }
+    assert_eq!(sidecar.ledger(&id).len(), 10);
+}

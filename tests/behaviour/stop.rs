@@ -179,3 +179,20 @@ fn an_orderly_shutdown_ends_the_capture_and_says_so() {
     assert_even(&next, &capture);
     eventually("the ranks to be attached again", || (!next.attached(2).is_empty()).then_some(()));
 }
+
+#[test]
+fn a_stop_lets_a_slow_iteration_end_instead_of_cutting_one_off() {
+    let place = Place::new();
+    let _engine = Engine::start(&place.segments(), &["--iterations", "0", "--step-us", "1200000"]);
+    let sidecar = Sidecar::start(&place, &[]);
+    sidecar.attached(2);
+    let started = sidecar.start_profile("");
+    let id = started["capture_id"].as_str().unwrap();
+    sidecar.in_state(id, "recording");
+    sidecar.begun(4);
+    sidecar.stop_profile();
+    let capture = sidecar.finished(id);
+    assert_eq!(capture["complete"], true, "{capture:#}");
+    assert_eq!(capture["ranks"][0]["last_iteration"], capture["ranks"][1]["last_iteration"]);
+    assert!(number(&capture["ranks"][0]["iterations"]) > 0);
+}

@@ -83,3 +83,24 @@ fn an_iteration_that_was_begun_and_not_ended_is_ended_by_the_next() {
     assert_eq!(promised(&report), [first, first + 1, first + 2]);
     assert_eq!(numbers(&sidecar.ledger(&id), 0), promised(&report));
 }
+
+#[test]
+fn an_engine_that_is_shut_down_and_made_anew_in_one_process_is_still_found() {
+    let place = Place::new();
+    let mut engine = Commanded::start(&place.segments());
+    assert_eq!(engine.ask("join 0"), "0");
+    assert_eq!(engine.ask("step 3"), "stepped");
+    // Nobody is attached, nothing is left to be read: still the process may go on.
+    assert_eq!(engine.ask("leave"), "left");
+    assert_eq!(engine.ask("join 0"), "1");
+    let sidecar = Sidecar::start(&place, &[]);
+    sidecar.attached(1);
+    assert_eq!(engine.ask("run 500"), "running");
+    captures_whole(&sidecar, 4);
+    assert_eq!(engine.ask("halt"), "halted");
+    // An orderly end takes the file along, unless a sidecar reads it.
+    drop(sidecar);
+    engine.order("exit 0");
+    assert!(engine.ended().success());
+    assert_eq!(segments_in(&place.segments()).len(), 0);
+}

@@ -170,7 +170,11 @@ proptest! {
         for (back, forward) in cuts {
             let first = reached - reached.min(back);
             let end = (reached + forward).min(all.len() as u64);
-            writer.write_block(0, first, &all[first as usize..end as usize], anchor(1), 0).unwrap();
+            let handed_in = &all[first as usize..end as usize];
+            let fresh = writer.unwritten(0, first, handed_in).len() as u64;
+            prop_assert_eq!(fresh, end - writer.next_index(0).unwrap_or(0).clamp(first, end));
+            let bytes = writer.write_block(0, first, handed_in, anchor(1), 0).unwrap();
+            prop_assert_eq!(bytes, 64 * (1 + fresh));
             reached = end;
             if back % 5 == 0 {
                 writer = FragmentWriter::append(&path).unwrap().0;

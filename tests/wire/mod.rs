@@ -1,4 +1,5 @@
 //! The contract between the processes: every interleaving of the protocol, and memory that a stranger wrote.
 
+mod lease;
 mod loom;
 mod segments;

@@ -91,10 +91,9 @@ impl FragmentWriter {
         if ring >= MAX_RINGS {
             return Err(FragmentError::io(&self.path)(invalid("the ring's number is too high")));
         }
-        let next = self.next_index.get(&ring).copied().unwrap_or(0);
-        let skipped = next.saturating_sub(first_index).min(events.len() as u64);
-        let (mut index, mut events, before) =
-            (first_index.saturating_add(skipped), &events[skipped as usize..], self.length);
+        let fresh = self.unwritten(ring, first_index, events);
+        let skipped = (events.len() - fresh.len()) as u64;
+        let (mut index, mut events, before) = (first_index.saturating_add(skipped), fresh, self.length);
         loop {
             let (now, later) = events.split_at(events.len().min(MAX_BLOCK_EVENTS));
             self.write_one(ring, index, now, anchor, dropped_total).map_err(FragmentError::io(&self.path))?;
@@ -129,6 +128,13 @@ impl FragmentWriter {
         self.file.write_all_at(&self.buffer, self.length)?;
         self.length += self.buffer.len() as u64;
         Ok(())
+    }
+
+    /// Those of a ring's events, `events[i]` being its record `first_index + i`, that are not in the file yet.
+    pub fn unwritten<'a>(&self, ring: u32, first_index: u64, events: &'a [Event]) -> &'a [Event] {
+        let next = self.next_index.get(&ring).copied().unwrap_or(0);
+        let skipped = next.saturating_sub(first_index).min(events.len() as u64);
+        &events[skipped as usize..]
     }
 
     /// Bytes in the file.

@@ -167,6 +167,9 @@ int main(int argc, char **argv) {
         return 0;
       }
       puts(pid == 0 ? "child" : "no fork");
+    } else if (!strcmp(word, "leave")) {
+      agent->leave();
+      puts("left");
     } else if (!strcmp(word, "describe")) {
       agent->describe(text, sizeof text);
       puts(text);
