@@ -230,14 +230,13 @@ impl Running {
     /// Ends it: the last anchors are written, nothing stays armed, the manifest says what came out.
     pub(super) fn finish(mut self, collector: &mut Collector, store: &Store) -> Manifest {
         for rank in &self.session.ranks {
-            if let Some(source) = collector.get_mut(rank.source) {
-                if let Some(fragment) = self.fragments.get_mut(&rank.source)
-                    && self.failed.is_none()
-                {
-                    let (anchor, dropped) = (source.anchor(), source.dropped_total());
-                    if let Err(error) = fragment.write_block(0, 0, &[], anchor, dropped) {
-                        self.failed = Some(error.to_string());
-                    }
+            if let Some(source) = collector.get_mut(rank.source)
+                && let Some(fragment) = self.fragments.get_mut(&rank.source)
+                && self.failed.is_none()
+            {
+                let (anchor, dropped) = (source.anchor(), source.dropped_total());
+                if let Err(error) = fragment.write_block(0, 0, &[], anchor, dropped) {
+                    self.failed = Some(error.to_string());
                 }
             }
         }

@@ -76,8 +76,9 @@ const WORDS: &[(&str, &[&str])] = &[
     // statvfs has no safe form.
     ("allow(unsafe_code", &["src/wire/mod.rs", "src/agent/mod.rs", "src/doctor/space.rs"]),
     ("unsafe {", &["src/wire/", "src/agent/", "src/doctor/space.rs"]),
-    // Exit codes are an enum; a child of `demo` that lost its parent has nobody left to tell.
-    ("process::exit", &["src/cli/children.rs"]),
+    // Exit codes are an enum; a child of `demo` that lost its parent, and a sidecar that lost its capture thread, have
+    // nothing left to do.
+    ("process::exit", &["src/cli/children.rs", "src/capture/manager.rs"]),
     // Threads are named.
     ("thread::spawn", &[]),
     ("println!", &["src/cli/"]),

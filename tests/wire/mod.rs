@@ -1,5 +1,5 @@
-//! The contract between the processes: every interleaving of the protocol, and memory that a stranger wrote.
+//! The contract between the processes: leases, and memory that a stranger wrote. Every interleaving of the protocol is
+//! `tests/loom.rs`, a binary of its own: loom takes the process's SIGBUS handler, which these tests need.
 
 mod lease;
-mod loom;
 mod segments;
