@@ -9,7 +9,7 @@ pub(super) fn update(manifest: &mut Manifest, session: &Session) {
     manifest.groups = session.groups.iter().enumerate().map(|(i, g)| group(session, i, g)).collect();
     manifest.ranks = session.ranks.iter().map(|r| rank(r, &session.groups[r.group])).collect();
     manifest.records = manifest.ranks.iter().map(|r| r.records).sum();
-    manifest.dropped = manifest.ranks.iter().map(|r| r.dropped).sum();
+    manifest.dropped = manifest.ranks.iter().fold(0, |sum, r| sum.saturating_add(r.dropped));
     manifest.fragment_bytes = session.bytes();
     manifest.closed_by = session.is_over().then(|| closed_by(session)).flatten();
 }
@@ -88,7 +88,7 @@ fn rank(rank: &Rank, group: &Group) -> RankReport {
         accepted_iteration: group.opening.accepted_iteration,
         first_iteration: captured.map(|c| c.0),
         last_iteration: captured.map(|c| c.1),
-        iterations: captured.map_or(0, |(first, last)| last - first + 1),
+        iterations: captured.map_or(0, |(first, last)| (last - first).saturating_add(1)),
         records: rank.records,
         dropped: rank.dropped,
         closed_by: rank_closed_by(rank),
@@ -150,7 +150,7 @@ fn missing_of(report: &RankReport, rank: &Rank) -> Vec<String> {
     if report.dropped > 0 {
         missing.push(format!("{} records were dropped because its ring was full", report.dropped));
     }
-    let unrecorded = (report.iterations + report.overrun_iterations).saturating_sub(rank.recorded.0);
+    let unrecorded = report.iterations.saturating_add(report.overrun_iterations).saturating_sub(rank.recorded.0);
     if unrecorded > 0 {
         missing.push(format!("{unrecorded} iterations have no record"));
     }
