@@ -6,7 +6,7 @@
 //!
 //! A fork swaps the child's pointers for inert ones whose generation differs from `quiet`, so that the child's first
 //! step takes the slow path and joins anew with a segment of its own. Nothing here takes a lock that a fork could leave
-//! held: the two try-locks are reset in the child.
+//! held: the try-locks are reset in the child.
 
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
@@ -14,6 +14,7 @@ use crate::wire::clock::ClockKind;
 use crate::wire::gate::Cause;
 use crate::wire::layout::{DEFAULT_SEGMENT_BYTES, Role};
 use crate::wire::left_over;
+use crate::wire::names;
 use crate::wire::segment::{self, Identity, Segment};
 
 use super::{helper, hook, window};
@@ -192,6 +193,7 @@ extern "C" fn forked() {
     HOT.quiet.store(0, Ordering::Relaxed);
     JOINING.store(false, Ordering::Relaxed);
     hook::unlock();
+    names::unlock();
 }
 
 /// The first step of a forked child: joins with its parent's identity and a segment of its own. `false`: it could not,

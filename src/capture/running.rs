@@ -66,9 +66,10 @@ impl Running {
         }
         let lease_ns = monotonic_ns().saturating_add(plan.lease.as_nanos() as u64);
         let (mut agreed, mut ranks) = (Vec::new(), Vec::new());
-        for (key, members) in groups {
+        let idle = idle_groups(collector, &groups);
+        for ((key, members), idle) in groups.into_iter().zip(idle) {
             let index = agreed.len();
-            match agree(collector, &key, &members, plan, lease_ns) {
+            match agree(collector, &key, &members, idle, plan, lease_ns) {
                 Ok((group, mut members)) => {
                     members.iter_mut().for_each(|r| r.group = index);
                     agreed.push(group);
@@ -290,6 +291,7 @@ fn agree(
     collector: &mut Collector,
     key: &(String, String),
     members: &[SourceId],
+    idle: bool,
     plan: &Plan,
     lease_ns: u64,
 ) -> Result<(Group, Vec<Rank>), StartError> {
@@ -297,8 +299,7 @@ fn agree(
         let mut sources: Vec<&mut Source> =
             collector.sources_mut().iter_mut().filter(|s| members.contains(&s.id())).collect();
         sources.sort_by_key(|s| (s.identity().rank, s.identity().pid));
-        let idle = attempt == 0 && is_idle(&sources);
-        let begun = largest_begun(&sources);
+        let begun = largest_begun(sources.iter().map(|s| &**s));
         let rate = sources.iter().map(|s| s.rate()).fold(0.0, f64::max);
         let ahead = window::ahead(idle, rate, attempt);
         let opening = window::opening(plan.begin, begun, ahead).map_err(|past| StartError::Past {
@@ -322,22 +323,27 @@ fn agree(
     Err(StartError::NotAgreed(ATTEMPTS))
 }
 
-fn largest_begun(sources: &[&mut Source]) -> u64 {
-    sources.iter().map(|s| s.begun()).max().unwrap_or(0)
+fn largest_begun<'a>(sources: impl Iterator<Item = &'a Source>) -> u64 {
+    sources.map(Source::begun).max().unwrap_or(0)
 }
 
-/// Looks for a moment whether anything runs or begins.
-fn is_idle(sources: &[&mut Source]) -> bool {
-    let begun = largest_begun(sources);
-    let still = || sources.iter().all(|s| s.is_between_iterations()) && largest_begun(sources) == begun;
+/// Looks for a moment, at all groups at once, in which of them nothing runs and nothing begins.
+fn idle_groups(collector: &Collector, groups: &BTreeMap<(String, String), Vec<SourceId>>) -> Vec<bool> {
+    let of = |ids: &Vec<SourceId>| collector.sources().iter().filter(|s| ids.contains(&s.id())).collect();
+    let members: Vec<Vec<&Source>> = groups.values().map(of).collect();
+    let begun: Vec<u64> = members.iter().map(|m| largest_begun(m.iter().copied())).collect();
+    let mut idle = vec![true; members.len()];
     let began = Instant::now();
-    while still() {
-        if began.elapsed() >= QUIET {
-            return true;
+    loop {
+        for (idle, (sources, begun)) in idle.iter_mut().zip(members.iter().zip(&begun)) {
+            let quiet = sources.iter().all(|s| s.is_between_iterations());
+            *idle &= quiet && largest_begun(sources.iter().copied()) == *begun;
+        }
+        if !idle.contains(&true) || began.elapsed() >= QUIET {
+            return idle;
         }
         std::thread::sleep(QUIET_LOOK);
     }
-    false
 }
 
 fn new_group(

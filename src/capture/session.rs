@@ -262,7 +262,8 @@ impl Session {
             let idle = !running && now_ns.saturating_sub(group.begun_at_ns) >= IDLE_NS;
             let ahead = window::ahead_of_closing(idle, rates.get(index).copied().unwrap_or(0.0));
             let first = group.opening.first_iteration;
-            let last = window::closing(first, group.last_iteration, group.begun, idle, ahead).unwrap_or(first - 1);
+            let last = window::closing(first, group.last_iteration, group.begun, idle, ahead)
+                .unwrap_or(first.saturating_sub(1));
             // The first order of a stop, then only a group that went idle short of it: never raised.
             if !stop.ordered || idle && group.last_iteration.is_none_or(|agreed| last < agreed) {
                 group.last_iteration = Some(last);

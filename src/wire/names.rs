@@ -11,10 +11,16 @@ use super::segment::Segment;
 /// Longest name; longer ones are cut at a character.
 pub const MAX_NAME_BYTES: usize = 255;
 
+static APPENDING: AtomicBool = AtomicBool::new(false);
+
+/// In a forked child: whoever was appending is not here.
+pub fn unlock() {
+    APPENDING.store(false, Ordering::Relaxed);
+}
+
 /// The id of a name, appended if it is new; 0 when the table is full, or another thread is appending right now. Only the
 /// agent calls this.
 pub fn intern(segment: &Segment, name: &str) -> u64 {
-    static APPENDING: AtomicBool = AtomicBool::new(false);
     if APPENDING.swap(true, Ordering::Acquire) {
         return 0;
     }

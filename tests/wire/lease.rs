@@ -14,11 +14,13 @@ use crate::support::{Engine, Place, eventually};
 fn attach(place: &Place) -> Segment {
     let mut paths = std::fs::read_dir(place.segments()).unwrap().map(|e| e.unwrap().path());
     let segment = Segment::attach(&paths.next().unwrap(), Trust::Owner).unwrap();
-    let threads = format!("/proc/{}/task", segment.header().pid);
+    let pid = segment.header().pid;
     eventually("a sleeping helper thread", || {
-        let mut stats =
-            std::fs::read_dir(&threads).unwrap().map(|e| std::fs::read_to_string(e.unwrap().path().join("stat")));
-        stats.any(|stat| stat.is_ok_and(|s| s.contains("(stepscope) S"))).then_some(())
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|e| e.unwrap().path());
+        // The main thread goes by the same name.
+        let mut others = threads.filter(|t| !t.ends_with(pid.to_string()));
+        let asleep = |stat: String| stat.contains("(stepscope) S");
+        others.any(|t| std::fs::read_to_string(t.join("stat")).is_ok_and(asleep)).then_some(())
     });
     segment
 }
@@ -81,6 +83,7 @@ fn a_window_that_is_called_off_while_an_idle_engine_has_it_open_closes_without_a
     let segment = attach(&place);
     arm(&segment, 2, 3_600_000_000_000);
     engine.make(3);
+    eventually("three iterations", || (segment.status().ended.load(Ordering::Acquire) == 3).then_some(()));
     in_state(&segment, State::Open);
     segment.control().publish(&Parameters {
         generation: 4,
