@@ -2,19 +2,38 @@
 
 Three engines are up at the same time and loaded in turns, A B C A B C ..., since the machine drifts: vLLM alone, vLLM
 with our package (idle in one turn, recording without end in the next), and vLLM with its own torch profiler configured.
-Ratios are formed per round; the table shows their median and spread.
+While one is loaded the others are stopped (SIGSTOP): vLLM's workers poll for seconds after their last request, and would
+take the cores away. Ratios are formed per round; the table shows their median and spread.
 """
 
 import argparse
 import http.client
 import json
 import os
+import signal
 import statistics
+import threading
 import time
 
 from engine import Engine, Sidecar, call, eventually
 
 PROMPT = "class Window:\n    def close(self):\n"
+
+
+class Turns:
+    """All engines but the one whose turn it is stand still."""
+
+    def __init__(self, engines):
+        self.engines = engines
+
+    def give(self, engine):
+        for other in self.engines:
+            os.killpg(other.child.pid, signal.SIGCONT if other is engine else signal.SIGSTOP)
+        engine.complete(PROMPT, 16)
+
+    def end(self):
+        for engine in self.engines:
+            os.killpg(engine.child.pid, signal.SIGCONT)
 
 
 def batch_tokens_per_second(engine, batch, tokens):
@@ -53,8 +72,6 @@ def median_gap(engine, tokens=300):
 
 def longest_gap(engine, window, tokens=600, at=200):
     """The longest gap in the stretch of a stream in which `window` is called (another thread's work, started here)."""
-    import threading
-
     gaps, caller = [], None
     for number, gap in enumerate(Stream(engine, tokens)):
         gaps.append(gap)
@@ -95,6 +112,7 @@ def main():
         Sidecar(options.stepscope, work, segments) as sidecar,
     ):
         eventually("the rank is attached", lambda: len(sidecar.get("status")["ranks"]) == 1, 30, sidecar.alive)
+        turns = Turns([alone, ours, with_torch])
 
         def recorded(measure):
             capture = sidecar.start()["capture_id"]
@@ -106,11 +124,14 @@ def main():
 
         def rounds(measure):
             table = {"alone": [], "with stepscope, idle": [], "with stepscope, recording": []}
-            measure(alone), measure(ours)
-            for _ in range(options.rounds):
-                table["alone"].append(measure(alone))
-                table["with stepscope, idle"].append(measure(ours))
-                table["with stepscope, recording"].append(recorded(measure))
+            for number in range(options.rounds + 1):
+                turns.give(alone)
+                values = [measure(alone)]
+                turns.give(ours)
+                values += [measure(ours), recorded(measure)] if number % 2 else [recorded(measure), measure(ours)][::-1]
+                if number:  # the first round warms up
+                    for name, value in zip(table, values):
+                        table[name].append(value)
             return table
 
         for batch, tokens in ((1, 400), (64, 100), (512, 30)):
@@ -130,10 +151,13 @@ def main():
 
         stalls = {"no window": [], "stepscope, 4 iterations": [], "vLLM's torch profiler, 4 iterations": []}
         for _ in range(options.rounds):
+            turns.give(ours)
             stalls["no window"].append(longest_gap(ours, None) * 1e3)
             stalls["stepscope, 4 iterations"].append(longest_gap(ours, window_of_ours) * 1e3)
+            turns.give(with_torch)
             stalls["vLLM's torch profiler, 4 iterations"].append(longest_gap(with_torch, window_of_torch) * 1e3)
         show("Longest gap in a token stream around a window", "ms", stalls, "no window")
+        turns.end()
 
 
 if __name__ == "__main__":

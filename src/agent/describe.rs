@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use super::{ffi, process};
+use super::{sources, state};
 
 /// A JSON object: version, process, identity, segment, sources of steps.
-pub(super) fn describe() -> String {
+pub(super) fn describe(abi: u32) -> String {
     let mut out = String::from("{");
     field(&mut out, "version", env!("CARGO_PKG_VERSION"));
-    let _ = write!(out, ",\"abi\":{},\"pid\":{}", ffi::ABI, std::process::id());
-    let sources = ffi::sources();
+    let _ = write!(out, ",\"abi\":{abi},\"pid\":{}", std::process::id());
+    let sources = sources::all();
     out.push_str(",\"step_source\":");
     match sources.first() {
         Some(first) => string(&mut out, first),
@@ -23,8 +23,8 @@ pub(super) fn describe() -> String {
         string(&mut out, source);
     }
     out.push(']');
-    let _ = write!(out, ",\"joined\":{}", process::joined().is_some());
-    if let Some(joined) = process::joined() {
+    let _ = write!(out, ",\"joined\":{}", state::joined().is_some());
+    if let Some(joined) = state::joined() {
         let identity = &joined.identity;
         for (name, value) in [
             ("job", &identity.job),

@@ -5,14 +5,13 @@
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
-use std::sync::Mutex;
 
 use crate::wire::layout::Role;
 use crate::wire::record::Batch;
 use crate::wire::segment::Identity;
 
 use super::process::{self, JoinError};
-use super::{describe, hook};
+use super::{describe, hook, sources};
 
 /// Version of the table.
 pub const ABI: u32 = 1;
@@ -132,22 +131,11 @@ unsafe extern "C" fn join(identity: *const CIdentity) -> i32 {
     .unwrap_or(-4)
 }
 
-static SOURCE: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// The names that claimed the steps: the first one won.
-pub(super) fn sources() -> Vec<String> {
-    SOURCE.try_lock().map(|s| s.clone()).unwrap_or_default()
-}
-
 unsafe extern "C" fn claim_steps(source: *const c_char) -> i32 {
     std::panic::catch_unwind(|| {
         // SAFETY: the header asks for a NUL-terminated string.
         let Some(name) = (unsafe { text(source) }) else { return 0 };
-        let Ok(mut sources) = SOURCE.try_lock() else { return 0 };
-        if !sources.contains(&name) && sources.len() < 16 {
-            sources.push(name.clone());
-        }
-        i32::from(sources.first() == Some(&name))
+        i32::from(sources::claim(name))
     })
     .unwrap_or(0)
 }
@@ -181,7 +169,7 @@ extern "C" fn reason() -> *const c_char {
 
 unsafe extern "C" fn describe_into(buffer: *mut c_char, bytes: usize) -> usize {
     std::panic::catch_unwind(|| {
-        let text = describe::describe();
+        let text = describe::describe(ABI);
         if !buffer.is_null() && bytes > 0 {
             let count = text.len().min(bytes - 1);
             // SAFETY: the caller says that `bytes` can be written.

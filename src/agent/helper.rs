@@ -9,13 +9,15 @@ use crate::wire::clock::monotonic_ns;
 use crate::wire::control;
 use crate::wire::gate::{self, Cause, State};
 
-use super::process::Joined;
+use super::state::Joined;
 use super::window;
 
 /// How often it looks while a window is armed or open.
 const LOOK_NS: u64 = 50_000_000;
 /// How long an iteration may still run past the lease.
 const PATIENCE_NS: u64 = 2_000_000_000;
+/// After this many panics the helper gives up; the hook still opens and closes.
+const PANICS: u32 = 3;
 const STACK_BYTES: usize = 256 << 10;
 
 /// Starts it, with all signals blocked, so that the engine's handlers never run on our thread. Failing is no harm: the
@@ -27,10 +29,10 @@ pub(super) fn start(joined: &'static Joined) {
         let mut before: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
-        let _ = std::thread::Builder::new()
-            .name("stepscope".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || while std::panic::catch_unwind(|| watch(joined)).is_err() {});
+        let _ = std::thread::Builder::new().name("stepscope".into()).stack_size(STACK_BYTES).spawn(move || {
+            // A defect of ours that strikes again and again must not keep a core busy.
+            (0..PANICS).any(|_| std::panic::catch_unwind(|| watch(joined)).is_ok());
+        });
         libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
     }
 }

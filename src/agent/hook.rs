@@ -1,43 +1,17 @@
 //! The step hook: what an engine calls around each iteration.
 //!
 //! Idle: one store, one load, one branch; no allocation, lock, system call, fence or clock read. While a window is armed
-//! or open, [`super::window`] decides. Its state is taken with a try-lock: an engine steps on one thread at a time, and one that
-//! does not loses a record, never time.
+//! or open, [`super::window`] decides.
 
-use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::wire::atomics::Native;
 use crate::wire::gate;
 use crate::wire::record::{Batch, flags};
 
-use super::process::{self, HOT};
-use super::window::Window;
-
-struct Guarded(UnsafeCell<Window>);
-
-// SAFETY: only reached through `with`, which holds the try-lock.
-unsafe impl Sync for Guarded {}
-
-static WINDOW: Guarded = Guarded(UnsafeCell::new(Window::NEW));
-static BUSY: AtomicBool = AtomicBool::new(false);
-
-/// Runs `f` on the window's state, unless another thread is at it, or it panics.
-pub(super) fn with<R>(f: impl FnOnce(&mut Window) -> R) -> Option<R> {
-    if BUSY.swap(true, Ordering::Acquire) {
-        return None;
-    }
-    // SAFETY: BUSY makes us the only one.
-    let window = unsafe { &mut *WINDOW.0.get() };
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(window)));
-    BUSY.store(false, Ordering::Release);
-    result.ok()
-}
-
-/// In a forked child: whoever held the lock is not here.
-pub(super) fn unlock() {
-    BUSY.store(false, Ordering::Relaxed);
-}
+use super::guard::with;
+use super::process;
+use super::state::{HOT, joined};
 
 /// An iteration begins. Its number, if it lies in an open window; else 0.
 #[inline(always)]
@@ -57,7 +31,7 @@ pub(super) fn step_begin() -> u64 {
 #[cold]
 #[inline(never)]
 extern "C" fn begin_slowly(n: u64, seen: u64) -> u64 {
-    if let Some(joined) = process::joined() {
+    if let Some(joined) = joined() {
         return with(|window| window.begin(joined, n, seen)).unwrap_or(0);
     }
     // A forked child's first step: announced in the segment of its own, where a sidecar may have asked already.
@@ -94,7 +68,7 @@ fn count_end() {
 #[cold]
 #[inline(never)]
 extern "C" fn end_slowly() {
-    if let Some(joined) = process::joined() {
+    if let Some(joined) = joined() {
         with(|window| window.end(joined));
     }
     count_end();

@@ -1,14 +1,10 @@
 //! Which segment this process writes: joining, leaving, forking.
 //!
-//! `HOT` holds the words that the hook touches, as pointers: into the segment once the process has joined, at inert
-//! words of our own before that, after a failure, and in a forked child. Everything else about the joined process hangs
-//! off one leaked [`Joined`], so that a pointer to it never dangles, whoever still holds one.
-//!
 //! A fork swaps the child's pointers for inert ones whose generation differs from `quiet`, so that the child's first
 //! step takes the slow path and joins anew with a segment of its own. Nothing here takes a lock that a fork could leave
 //! held: the try-locks are reset in the child.
 
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use crate::wire::clock::ClockKind;
 use crate::wire::gate::Cause;
@@ -17,54 +13,9 @@ use crate::wire::left_over;
 use crate::wire::names;
 use crate::wire::segment::{self, Identity, Segment};
 
-use super::{helper, hook, window};
+use super::state::{self, Joined, joined};
+use super::{guard, helper, window};
 
-/// The words of the idle step, on one line. Aligned to half a page, so that no load of it has the lower twelve address
-/// bits of a store to `begun` or `ended` (at 1024 and 1088 of the segment): the processor would take it for that store's
-/// reader and wait, which doubles the cost of an idle step.
-#[repr(C, align(2048))]
-pub(super) struct Hot {
-    /// `Status::begun`.
-    pub(super) begun: AtomicPtr<AtomicU64>,
-    /// `Status::ended`.
-    pub(super) ended: AtomicPtr<AtomicU64>,
-    /// `Control::generation`.
-    pub(super) generation: AtomicPtr<AtomicU64>,
-    /// The generation that asks nothing of the hook any more.
-    pub(super) quiet: AtomicU64,
-    /// 1 while the iteration that runs lies in an open window.
-    pub(super) engaged: AtomicU64,
-}
-
-static INERT_BEGUN: AtomicU64 = AtomicU64::new(0);
-static INERT_ENDED: AtomicU64 = AtomicU64::new(0);
-/// Equal to `quiet`: nothing ever happens.
-static INERT: AtomicU64 = AtomicU64::new(0);
-/// Odd, so never equal to `quiet`: the next step looks closer.
-static FORKED: AtomicU64 = AtomicU64::new(u64::MAX);
-
-// Used: else the optimiser takes it apart, and the line with it.
-#[used]
-pub(super) static HOT: Hot = Hot {
-    begun: AtomicPtr::new((&raw const INERT_BEGUN).cast_mut()),
-    ended: AtomicPtr::new((&raw const INERT_ENDED).cast_mut()),
-    generation: AtomicPtr::new((&raw const INERT).cast_mut()),
-    quiet: AtomicU64::new(0),
-    engaged: AtomicU64::new(0),
-};
-
-/// A process that has joined.
-#[derive(Debug)]
-pub(super) struct Joined {
-    pub(super) segment: Segment,
-    pub(super) identity: Identity,
-    pub(super) clock: ClockKind,
-    /// Counts joins and forks, so that a thread knows a ring of another segment when it sees one.
-    pub(super) epoch: u64,
-}
-
-static JOINED: AtomicPtr<Joined> = AtomicPtr::new(std::ptr::null_mut());
-static EPOCH: AtomicU64 = AtomicU64::new(0);
 static JOINING: AtomicBool = AtomicBool::new(false);
 static HANDLERS: AtomicBool = AtomicBool::new(false);
 /// Set in a forked child: the parent's identity, to join anew with.
@@ -92,17 +43,6 @@ impl std::fmt::Display for JoinError {
 }
 
 impl std::error::Error for JoinError {}
-
-/// The joined process, if it has.
-pub(super) fn joined() -> Option<&'static Joined> {
-    // SAFETY: null, or a leaked box that is never freed.
-    unsafe { JOINED.load(Ordering::Acquire).as_ref() }
-}
-
-/// Changes with every join and fork.
-pub(super) fn epoch() -> u64 {
-    EPOCH.load(Ordering::Relaxed)
-}
 
 /// Makes this process's segment. `Ok(false)`: it had joined already, and its first identity stays.
 ///
@@ -138,7 +78,7 @@ fn make(mut identity: Identity) -> Result<(), segment::CreateError> {
         std::env::var("STEPSCOPE_SEGMENT_BYTES").ok().and_then(|v| v.parse().ok()).unwrap_or(DEFAULT_SEGMENT_BYTES);
     let segment = Segment::create(&folder, &identity, bytes)?;
     let clock = segment.clock();
-    let epoch = EPOCH.fetch_add(1, Ordering::Relaxed) + 1;
+    let epoch = state::next_epoch();
     let is_rank = identity.role == Role::Rank;
     let joined: &'static Joined = Box::leak(Box::new(Joined { segment, identity, clock, epoch }));
     if !HANDLERS.swap(true, Ordering::Relaxed) {
@@ -148,14 +88,9 @@ fn make(mut identity: Identity) -> Result<(), segment::CreateError> {
             libc::atexit(leaving);
         }
     }
-    window::reset();
-    JOINED.store(std::ptr::from_ref(joined).cast_mut(), Ordering::Release);
+    guard::reset();
     PARENT.store(std::ptr::null_mut(), Ordering::Relaxed);
-    let status = joined.segment.status();
-    HOT.quiet.store(0, Ordering::Relaxed);
-    HOT.ended.store((&raw const status.ended).cast_mut(), Ordering::Relaxed);
-    HOT.begun.store((&raw const status.begun).cast_mut(), Ordering::Relaxed);
-    HOT.generation.store((&raw const joined.segment.control().generation).cast_mut(), Ordering::Release);
+    state::attach(joined);
     if is_rank {
         helper::start(joined);
     }
@@ -181,25 +116,19 @@ fn inherited_job() -> String {
 
 /// In a forked child, before anything else runs there: only stores, nothing that could hang.
 extern "C" fn forked() {
-    EPOCH.fetch_add(1, Ordering::Relaxed);
-    HOT.begun.store((&raw const INERT_BEGUN).cast_mut(), Ordering::Relaxed);
-    HOT.ended.store((&raw const INERT_ENDED).cast_mut(), Ordering::Relaxed);
-    HOT.engaged.store(0, Ordering::Relaxed);
-    let parent = JOINED.swap(std::ptr::null_mut(), Ordering::Relaxed);
+    let parent = state::detach();
     if !parent.is_null() {
         PARENT.store(parent, Ordering::Relaxed);
-        HOT.generation.store((&raw const FORKED).cast_mut(), Ordering::Relaxed);
     }
-    HOT.quiet.store(0, Ordering::Relaxed);
     JOINING.store(false, Ordering::Relaxed);
-    hook::unlock();
+    guard::unlock();
     names::unlock();
 }
 
 /// The first step of a forked child: joins with its parent's identity and a segment of its own. `false`: it could not,
 /// and the agent of this process is inert from now on.
 pub(super) fn join_anew() -> bool {
-    HOT.generation.store((&raw const INERT).cast_mut(), Ordering::Relaxed);
+    state::silence();
     // SAFETY: null, or the parent's leaked box, of which this process has a copy.
     let Some(parent) = (unsafe { PARENT.load(Ordering::Relaxed).as_ref() }) else { return false };
     let mut identity = parent.identity.clone();

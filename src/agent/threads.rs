@@ -11,7 +11,7 @@ use crate::wire::names;
 use crate::wire::record::{Record, Thread};
 use crate::wire::ring::{MappedRing, Producer, RingMemory};
 
-use super::process::{self, Joined};
+use super::state::{self, Joined};
 
 struct Handle {
     producer: Producer<MappedRing>,
@@ -25,7 +25,7 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         // In a forked child the ring is the parent's.
-        if self.epoch == process::epoch() {
+        if self.epoch == state::epoch() {
             // SYNC owner: everything this thread wrote is published.
             self.producer.memory().descriptor().owner.store(Owner::Released as u64, Ordering::Release);
         }

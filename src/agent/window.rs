@@ -13,7 +13,7 @@ use crate::wire::gate::{self, Cause, State, claim, facts, word};
 use crate::wire::layout::{Anchor, NONE, Status};
 use crate::wire::record::{Batch, Iteration, Record, flags};
 
-use super::process::{HOT, Joined};
+use super::state::{HOT, Joined};
 use super::threads;
 
 /// The hook's view of the window it works on.
@@ -291,9 +291,4 @@ fn progress(status: &Status) -> (u64, Option<u64>, u64) {
         }
     }
     (status.ended.load(Ordering::Acquire), None, 0)
-}
-
-/// After a join: the hook starts from nothing.
-pub(super) fn reset() {
-    super::hook::with(|window| *window = Window::NEW);
 }

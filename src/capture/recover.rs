@@ -17,6 +17,9 @@ use super::session::{Group, Limits, Phase, Rank, Session};
 use super::store::Store;
 use super::window::Opening;
 
+/// How long a segment may take to be let go by the sidecar that died.
+const ABSENT_NS: u64 = 2_500_000_000;
+
 /// Rebuilds the session from manifest and fragments, already told to stop.
 pub(super) fn resume(store: &Store, manifest: &Manifest, lease: Duration) -> Running {
     let mut manifest = manifest.clone();
@@ -64,6 +67,7 @@ pub(super) fn resume(store: &Store, manifest: &Manifest, lease: Duration) -> Run
     let no_limits = Limits { duration_ns: u64::MAX, wait_ns: u64::MAX, events: 0, bytes: 0 };
     let now_ns = monotonic_ns();
     let mut session = Session::new(groups, ranks, no_limits, now_ns);
+    session.expect_absent_until(now_ns + ABSENT_NS);
     session.stop(ClosedBy::SidecarDied, now_ns);
     manifest.warnings.push("the sidecar died while this capture ran; another one ended it".into());
     Running::resume(session, manifest, fragments, lease)

@@ -131,6 +131,7 @@ pub struct Session {
     pub ranks: Vec<Rank>,
     limits: Limits,
     accepted_ns: u64,
+    absent_until_ns: u64,
     opened_ns: Option<u64>,
     began: bool,
     stop: Option<Stop>,
@@ -155,7 +156,22 @@ impl Group {
 impl Session {
     /// A session in which every rank has just been armed.
     pub fn new(groups: Vec<Group>, ranks: Vec<Rank>, limits: Limits, now_ns: u64) -> Self {
-        Self { groups, ranks, limits, accepted_ns: now_ns, opened_ns: None, began: false, stop: None, bytes: 0 }
+        Self {
+            groups,
+            ranks,
+            limits,
+            accepted_ns: now_ns,
+            absent_until_ns: 0,
+            opened_ns: None,
+            began: false,
+            stop: None,
+            bytes: 0,
+        }
+    }
+
+    /// Until then a rank that is not there may still come: the sidecar that had it may only just have died.
+    pub fn expect_absent_until(&mut self, now_ns: u64) {
+        self.absent_until_ns = now_ns;
     }
 
     /// Records of rank `rank` were kept: `iterations` of them, with these numbers.
@@ -216,6 +232,9 @@ impl Session {
 
     /// What the ranks' status blocks say now (`None`: the source is gone), and how fast each group runs.
     pub fn observe(&mut self, now_ns: u64, seen: &[Option<Observation>], rates: &[f64]) -> Vec<Order> {
+        if now_ns < self.absent_until_ns && seen.iter().any(Option::is_none) {
+            return Vec::new();
+        }
         for (rank, seen) in self.ranks.iter_mut().zip(seen) {
             advance(rank, seen.as_ref());
         }

@@ -9,7 +9,7 @@ use crate::wire::segment::{AttachError, EXTENSION, Segment, Trust};
 use super::source::{Source, SourceId};
 
 /// How long a refused segment is left alone before it is tried again.
-const RETRY: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Refusal {
@@ -107,7 +107,7 @@ impl Collector {
             match source.problem() {
                 Some(reason) if source.is_alive() => {
                     let reason = reason.to_owned();
-                    self.refused.insert(source.path().to_owned(), Refusal { reason, tried: now + RETRY * 1800 });
+                    self.refused.insert(source.path().to_owned(), Refusal { reason, tried: now + RETRY * 3600 });
                 }
                 _ => source.unlink(),
             }
