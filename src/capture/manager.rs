@@ -25,7 +25,8 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 const BURST: usize = 64;
 /// A turn while records come in; a consumer that looks every millisecond costs the producer nothing.
 const HOT_TURN: Duration = Duration::from_millis(1);
-const ARMED_TURN: Duration = Duration::from_millis(5);
+/// A turn while few do: the engine's cores are not ours.
+const CALM_TURN: Duration = Duration::from_millis(5);
 const IDLE_TURN: Duration = Duration::from_millis(50);
 
 /// Why the session could not be set up.
@@ -150,8 +151,8 @@ impl Manager {
 
     fn pause(&self) -> Duration {
         match &self.running {
-            Some(running) if running.session.is_hot() => HOT_TURN,
-            Some(_) => ARMED_TURN,
+            Some(running) if running.session.is_hot() && running.is_busy() => HOT_TURN,
+            Some(_) => CALM_TURN,
             None => IDLE_TURN,
         }
     }

@@ -20,6 +20,8 @@ use super::session::{Group, Limits, Order, Phase, Rank, Session};
 use super::store::Store;
 use super::window::{self, Opening};
 
+/// Records in one turn from which on turns follow as closely as they can: a quarter of the smallest ring.
+const BUSY_RECORDS: u64 = 32;
 /// Openings that are offered before a start is given up.
 const ATTEMPTS: u32 = 8;
 /// A group in which nothing runs or begins for this long is idle, and opens at its very next iteration. Being wrong does
@@ -47,6 +49,8 @@ pub(super) struct Running {
     manifest: Manifest,
     fragments: BTreeMap<SourceId, FragmentWriter>,
     failed: Option<String>,
+    /// Records that the last turn fetched.
+    fetched: u64,
     lease: Duration,
     saved_state: State,
 }
@@ -96,7 +100,7 @@ impl Running {
             source.wake();
         }
         let saved_state = manifest.state;
-        Ok(Self { session, manifest, fragments, failed: None, lease: plan.lease, saved_state })
+        Ok(Self { session, manifest, fragments, failed: None, fetched: 0, lease: plan.lease, saved_state })
     }
 
     /// Takes up what a sidecar that died had running, in order to end it.
@@ -107,7 +111,12 @@ impl Running {
         lease: Duration,
     ) -> Self {
         let saved_state = manifest.state;
-        Self { session, manifest, fragments, failed: None, lease, saved_state }
+        Self { session, manifest, fragments, failed: None, fetched: 0, lease, saved_state }
+    }
+
+    /// Whether records come so fast that the next turn should follow soon.
+    pub(super) fn is_busy(&self) -> bool {
+        self.fetched >= BUSY_RECORDS
     }
 
     /// Which capture it is.
@@ -194,7 +203,8 @@ impl Running {
     }
 
     fn drain(&mut self, collector: &mut Collector) {
-        let Self { session, fragments, failed, .. } = self;
+        let Self { session, fragments, failed, fetched, .. } = self;
+        *fetched = 0;
         let mut problem = None;
         for index in 0..session.ranks.len() {
             let (id, generation) = (session.ranks[index].source, session.ranks[index].generation);
@@ -211,6 +221,7 @@ impl Running {
                 session.kept(index, fresh.len() as u64, iterations_of(fresh), bytes);
                 Ok::<_, FragmentError>(())
             });
+            *fetched += written.as_ref().map_or(0, |records| *records);
             if let Err(error) = written {
                 problem.get_or_insert_with(|| error.to_string());
             }
