@@ -105,11 +105,13 @@ def main():
     options.tensor_parallel_size = 1
     work, segments = options.work, os.path.join(options.work, "segments")
     os.makedirs(segments, mode=0o700)
+    # The model has one core, everything else the other: with both, the front end starves and sends a stream in one piece.
+    bind = {"VLLM_CPU_OMP_THREADS_BIND": "0"}
     torch = ["--profiler-config.profiler", "torch", "--profiler-config.torch_profiler_dir", os.path.join(work, "torch")]
     with (
-        Engine("alone", options.plain_python, options, work) as alone,
-        Engine("ours", options.python, options, work, STEPSCOPE_DIR=segments) as ours,
-        Engine("torch", options.plain_python, options, work, more=torch) as with_torch,
+        Engine("alone", options.plain_python, options, work, **bind) as alone,
+        Engine("ours", options.python, options, work, STEPSCOPE_DIR=segments, **bind) as ours,
+        Engine("torch", options.plain_python, options, work, more=torch, **bind) as with_torch,
         Sidecar(options.stepscope, work, segments) as sidecar,
     ):
         eventually("the rank is attached", lambda: len(sidecar.get("status")["ranks"]) == 1, 30, sidecar.alive)

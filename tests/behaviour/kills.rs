@@ -3,6 +3,19 @@
 use crate::support::engine::signal;
 use crate::support::{Engine, Place, Sidecar, eventually, number};
 
+/// Nobody renews the lease: both agents close by themselves, which `doctor` sees without a sidecar.
+fn lease_runs_out(place: &Place) {
+    eventually("the lease to run out", || {
+        let doctor = std::process::Command::new(crate::support::stepscope())
+            .args(["doctor", "--json", "--url", "http://127.0.0.1:1", "--dir"])
+            .arg(place.segments())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(doctor.stdout).unwrap();
+        (text.matches("gate closed").count() >= 2 && !text.contains("gate open")).then_some(())
+    });
+}
+
 #[test]
 fn a_killed_sidecar_leaves_no_window_open_and_the_next_one_finishes_the_capture() {
     let place = Place::new();
@@ -14,16 +27,7 @@ fn a_killed_sidecar_leaves_no_window_open_and_the_next_one_finishes_the_capture(
     sidecar.in_state(&id, "recording");
     sidecar.begun(200);
     sidecar.kill();
-    // Nobody renews the lease: the agents close by themselves, which doctor sees without a sidecar.
-    eventually("the lease to run out", || {
-        let doctor = std::process::Command::new(crate::support::stepscope())
-            .args(["doctor", "--json", "--url", "http://127.0.0.1:1", "--dir"])
-            .arg(place.segments())
-            .output()
-            .unwrap();
-        let text = String::from_utf8(doctor.stdout).unwrap();
-        (text.matches("closed").count() >= 2 && !text.contains("gate open")).then_some(())
-    });
+    lease_runs_out(&place);
     let next = Sidecar::start(&place, &[]);
     let capture = next.finished(&id);
     assert_eq!(capture["state"], "done", "{capture:#}");
@@ -84,15 +88,7 @@ fn a_sidecar_stopped_beyond_the_lease_accepts_what_happened() {
     let id = started["capture_id"].as_str().unwrap();
     sidecar.in_state(id, "recording");
     sidecar.signal("STOP");
-    // Seen from outside, since the sidecar can't tell: the gates close.
-    eventually("the lease to run out", || {
-        let doctor = std::process::Command::new(crate::support::stepscope())
-            .args(["doctor", "--json", "--url", "http://127.0.0.1:1", "--dir"])
-            .arg(place.segments())
-            .output()
-            .unwrap();
-        (String::from_utf8(doctor.stdout).unwrap().matches("closed").count() >= 2).then_some(())
-    });
+    lease_runs_out(&place);
     sidecar.signal("CONT");
     let capture = sidecar.finished(id);
     assert_eq!((&capture["state"], &capture["closed_by"]), (&"done".into(), &"lease".into()), "{capture:#}");

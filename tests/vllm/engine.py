@@ -101,7 +101,7 @@ class Engine(Process):
         self.port = free_port()
         variables = {**surroundings(), **environment}
         if options.tensor_parallel_size > 1:
-            variables["VLLM_CPU_OMP_THREADS_BIND"] = "|".join(map(str, range(options.tensor_parallel_size)))
+            variables.setdefault("VLLM_CPU_OMP_THREADS_BIND", "|".join(map(str, range(options.tensor_parallel_size))))
         ranks = ["--tensor-parallel-size", str(options.tensor_parallel_size)]
         command = [os.path.join(HERE, "serve.sh"), python, options.model, str(self.port), *ranks, *more]
         super().__init__(name, command, folder, variables)
