@@ -23,7 +23,7 @@ const LEASE_EVERY: Duration = Duration::from_secs(1);
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// Commands answered between two turns.
 const BURST: usize = 64;
-/// A turn while records come in; a consumer that looks every millisecond costs the producer nothing.
+/// A turn while records come fast; a consumer that looks every millisecond costs the producer nothing.
 const HOT_TURN: Duration = Duration::from_millis(1);
 /// A turn while few do: the engine's cores are not ours.
 const CALM_TURN: Duration = Duration::from_millis(5);
@@ -151,7 +151,7 @@ impl Manager {
 
     fn pause(&self) -> Duration {
         match &self.running {
-            Some(running) if running.session.is_hot() && running.is_busy() => HOT_TURN,
+            Some(running) if running.is_busy() => HOT_TURN,
             Some(_) => CALM_TURN,
             None => IDLE_TURN,
         }

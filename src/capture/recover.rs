@@ -70,7 +70,7 @@ pub(super) fn resume(store: &Store, manifest: &Manifest, lease: Duration) -> Run
     session.expect_absent_until(now_ns + ABSENT_NS);
     session.stop(ClosedBy::SidecarDied, now_ns);
     manifest.warnings.push("the sidecar died while this capture ran; another one ended it".into());
-    Running::resume(session, manifest, fragments, lease)
+    Running::new(session, manifest, fragments, lease)
 }
 
 fn group(report: &GroupReport) -> Group {

@@ -80,7 +80,7 @@ impl Running {
                     ranks.append(&mut members);
                 }
                 Err(error) => {
-                    withdraw(collector, &plan.sources);
+                    withdraw(collector, plan.sources.iter().copied());
                     return Err(error);
                 }
             }
@@ -91,7 +91,7 @@ impl Running {
         let fragments = match made {
             Ok(fragments) => fragments,
             Err(reason) => {
-                withdraw(collector, &plan.sources);
+                withdraw(collector, plan.sources.iter().copied());
                 let _ = store.delete(&manifest.capture_id);
                 return Err(StartError::Store(reason));
             }
@@ -99,12 +99,11 @@ impl Running {
         for source in collector.sources().iter().filter(|s| plan.sources.contains(&s.id())) {
             source.wake();
         }
-        let saved_state = manifest.state;
-        Ok(Self { session, manifest, fragments, failed: None, fetched: 0, lease: plan.lease, saved_state })
+        Ok(Self::new(session, manifest, fragments, plan.lease))
     }
 
-    /// Takes up what a sidecar that died had running, in order to end it.
-    pub(super) fn resume(
+    /// A session with its hands: one that was just agreed on, or one that a sidecar that died had running.
+    pub(super) fn new(
         session: Session,
         manifest: Manifest,
         fragments: BTreeMap<SourceId, FragmentWriter>,
@@ -156,9 +155,6 @@ impl Running {
         // Looked first and fetched then: what a closed window recorded is in the rings.
         self.drain(collector);
         let over = self.session.is_over();
-        if over {
-            self.drain(collector);
-        }
         if self.session.state() != self.saved_state && self.failed.is_none() {
             self.saved_state = self.session.state();
             self.refresh();
@@ -270,11 +266,7 @@ impl Running {
             manifest.reason.get_or_insert_with(|| format!("the manifest could not be written: {error}"));
         }
         // Last of all: until the manifest is safe, a sidecar that finishes this in our stead needs what the gates say.
-        for rank in &self.session.ranks {
-            if let Some(source) = collector.get_mut(rank.source) {
-                source.withdraw();
-            }
-        }
+        withdraw(collector, self.session.ranks.iter().map(|r| r.source));
         self.manifest
     }
 }
@@ -289,9 +281,9 @@ fn iterations_of(events: &[Event]) -> Option<(u64, u64, u64)> {
     })
 }
 
-fn withdraw(collector: &mut Collector, sources: &[SourceId]) {
+fn withdraw(collector: &mut Collector, sources: impl IntoIterator<Item = SourceId>) {
     for id in sources {
-        if let Some(source) = collector.get_mut(*id) {
+        if let Some(source) = collector.get_mut(id) {
             source.withdraw();
         }
     }

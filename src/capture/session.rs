@@ -218,11 +218,6 @@ impl Session {
         }
     }
 
-    /// Whether records may come in.
-    pub fn is_hot(&self) -> bool {
-        self.stop.is_some() || self.ranks.iter().any(|r| r.phase == Phase::Open)
-    }
-
     /// The window is to close. Only the first call counts.
     pub fn stop(&mut self, by: ClosedBy, now_ns: u64) {
         if self.stop.is_none() {

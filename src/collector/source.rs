@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::trace::event::{Anchor, Event};
-use crate::wire::control::{self, Parameters, profiler};
+use crate::wire::control::{Parameters, profiler};
 use crate::wire::gate::{self, Cause, State, facts};
 use crate::wire::layout::{Facts, Role, unpack};
 use crate::wire::record::{Record, Words};
@@ -262,11 +262,6 @@ impl Source {
         let profiler = profiler::STEPS;
         control.publish(&Parameters { generation, armed, profiler, first_iteration, last_iteration });
         generation
-    }
-
-    /// The generation and window that hold, if a window is asked for.
-    pub fn armed(&self) -> Option<Parameters> {
-        control::read(&self.segment.control().words()).filter(|p| p.armed)
     }
 
     /// Lets the agent go on until `deadline_ns` (CLOCK_MONOTONIC).
