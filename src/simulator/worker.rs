@@ -56,8 +56,8 @@ pub fn run(arguments: &Arguments, group: u32, rank: u32) -> io::Result<()> {
     let mut order = [0; ORDER_BYTES];
     while orders.read_exact(&mut order).is_ok() {
         let (iteration, batch) = decode(&order);
-        let begin = Instant::now();
         let step = api::step();
+        let begin = Instant::now();
         if step.is_recorded() {
             step.batch(batch);
         }

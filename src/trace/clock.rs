@@ -16,6 +16,9 @@ pub struct ClockMap {
     realtime_offset_ns: i128,
 }
 
+/// Above this, ticks times the multiplier could overflow.
+const MULTIPLIER_LIMIT: u128 = 1 << 62;
+
 impl ClockMap {
     /// From the first and the last anchor of a fragment. If they coincide (or can't be of one counter),
     /// `ticks_per_second` says how long a tick is; 0 is not known, and a tick is then a nanosecond.
@@ -30,10 +33,12 @@ impl ClockMap {
         };
         let mut shift = 56;
         let mut multiplier = (u128::from(elapsed_ns) << shift) / u128::from(elapsed_ticks);
-        while multiplier >= 1 << 62 {
+        while multiplier >= MULTIPLIER_LIMIT && shift > 0 {
             multiplier >>= 1;
             shift -= 1;
         }
+        // Anchors that are a tick and a century apart are no clock's: only whoever forged them gets a wrong time.
+        let multiplier = multiplier.min(MULTIPLIER_LIMIT - 1);
         Self {
             origin_ticks: first.ticks,
             origin_ns: first.monotonic_ns,
@@ -86,6 +91,16 @@ mod tests {
 
     fn anchor(ticks: u64, monotonic_ns: u64) -> Anchor {
         Anchor { ticks, monotonic_ns, realtime_ns: monotonic_ns + 1_700_000_000_000_000_000 }
+    }
+
+    #[test]
+    fn anchors_that_no_clock_gave_do_not_overflow() {
+        for (ticks, monotonic_ns) in [(1, u64::MAX), (1, 1 << 63), (2, u64::MAX), (u64::MAX, 1), (u64::MAX, u64::MAX)] {
+            let last = Anchor { ticks, monotonic_ns, realtime_ns: 0 };
+            let map = ClockMap::new(Anchor::default(), last, 0);
+            assert_eq!(map.monotonic_ns(0), 0);
+            assert!(map.monotonic_ns(u64::MAX) >= map.monotonic_ns(1));
+        }
     }
 
     #[test]
