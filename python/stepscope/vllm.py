@@ -138,13 +138,7 @@ def _hooks(wrapper_class) -> dict:
         try:
             work = scheduler_output.total_num_scheduled_tokens > 0
             if work and native.step_begin():
-                details = count(scheduler_output)
-                native.step_batch(
-                    details.num_ctx_requests,
-                    details.num_ctx_tokens,
-                    details.num_generation_requests,
-                    details.num_generation_tokens,
-                )
+                native.step_batch(*count(scheduler_output))
         except Exception as error:
             plugin.problem("execute_model", error)
         if not work:
@@ -196,7 +190,7 @@ def _hooks(wrapper_class) -> dict:
 
 
 def _become_rank(wrapper):
-    """Joins, once the worker knows its place. Gives the native calls, vLLM's own count of a batch, and whether
+    """Joins, once the worker knows its place. Gives the native calls, what counts a batch, and whether
     ``execute_model`` is a whole iteration; or None when the worker's steps can't be seen, and says why."""
     from stepscope import _api
     from stepscope._agent import native
@@ -218,9 +212,29 @@ def _become_rank(wrapper):
         plugin.problem("join", "another source of steps was first in this process")
         return None
     plugin.rank = who
+    return native, _counter(), config.model_config.runner_type == "pooling"
+
+
+def _counter():
+    """What counts a batch: requests and tokens of prefill, requests and tokens of decode. It is vLLM's own count, but for
+    a batch of nothing but decode: most are, and that is seen without Python passing over every request."""
     from vllm.v1.utils import compute_iteration_details
 
-    return native, compute_iteration_details, config.model_config.runner_type == "pooling"
+    def count(scheduled):
+        try:
+            if not scheduled.scheduled_new_reqs and 0 not in scheduled.scheduled_cached_reqs.num_output_tokens:
+                return 0, 0, len(scheduled.num_scheduled_tokens), scheduled.total_num_scheduled_tokens
+        except AttributeError:
+            pass  # a vLLM that calls them otherwise; it can count them itself
+        details = compute_iteration_details(scheduled)
+        return (
+            details.num_ctx_requests,
+            details.num_ctx_tokens,
+            details.num_generation_requests,
+            details.num_generation_tokens,
+        )
+
+    return count
 
 
 def identity(config, rank: int) -> dict:

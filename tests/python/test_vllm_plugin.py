@@ -15,7 +15,7 @@ sys.path.insert(0, {fake!r})
 from stepscope import vllm as plugin
 plugin.register()
 from vllm.v1.worker import worker_base as base
-from vllm.v1.worker.worker_base import WorkerWrapperBase, config, scheduled
+from vllm.v1.worker.worker_base import WorkerWrapperBase, batch, config, scheduled
 def rank(*arguments, **parallel):
     wrapper = WorkerWrapperBase(config(**parallel), *arguments or (0,))
     wrapper.init_device()
@@ -48,6 +48,15 @@ for tokens in (5, 6):
         self.assertEqual(out, ["None sampled"] * 2)
         self.assertEqual(self.verbs, STEP * 2)
         self.assertEqual(self.batches, ["1 5 0 0 0", "1 6 0 0 0"])
+
+    def test_a_batch_of_decode_alone_is_counted_at_once_and_any_other_by_vllm(self):
+        # What stands in for vLLM's count calls everything one request of prefill.
+        self.run_engine("""
+w = rank()
+for b in (batch([], [4, 1, 9]), batch(["a"], [4, 1]), batch([], [4, 0]), batch(["a", "b"], []), batch([], [7])):
+    w.execute_model(b); w.sample_tokens(None)
+""")
+        self.assertEqual(self.batches, ["0 0 3 3 0", "1 4 0 0 0", "1 2 0 0 0", "1 5 0 0 0", "0 0 1 1 0"])
 
     def test_an_output_of_execute_model_ends_it_and_a_sampling_behind_it_is_none(self):
         self.run_engine("""

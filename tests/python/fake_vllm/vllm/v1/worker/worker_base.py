@@ -59,6 +59,16 @@ def scheduled(tokens):
     return SimpleNamespace(total_num_scheduled_tokens=tokens)
 
 
+def batch(new, made):
+    """A batch as vLLM 0.32 describes it: the ids of new requests, and of each other one how many tokens it has made."""
+    return SimpleNamespace(
+        total_num_scheduled_tokens=sum(range(2, 2 + len(new))) + len(made),
+        num_scheduled_tokens={**{name: 2 + n for n, name in enumerate(new)}, **{f"old-{n}": 1 for n in range(len(made))}},
+        scheduled_new_reqs=new,
+        scheduled_cached_reqs=SimpleNamespace(num_output_tokens=made),
+    )
+
+
 def config(runner_type="generate", instance_id="77", **parallel):
     known = dict(
         tensor_parallel_size=1, pipeline_parallel_size=1, world_size=1, data_parallel_size=1, data_parallel_rank=0,
