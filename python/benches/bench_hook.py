@@ -93,6 +93,12 @@ def main():
     wrapped = _wrap.wrap(empty, _wrap.Source("python"))
     wrapped()
 
+    def empty_variadic(*args, **kwargs):
+        pass
+
+    wrapped_variadic = _wrap.wrap(empty_variadic, _wrap.Source("python"))
+    wrapped_variadic()
+
     class Engine:
         def step(self):
             pass
@@ -113,6 +119,8 @@ def main():
         "one native call (step_end)": native.step_end,
         "begin and end from a Python function": pair,
         "a wrapped step around an empty function": wrapped,
+        "an empty function f(*args, **kwargs)": empty_variadic,
+        "the same function, wrapped": wrapped_variadic,
         "an empty method step(self)": plain_step,
         "the same method, wrapped": wrapped_step,
         "vLLM: execute_model and sample_tokens, no hooks": plain_worker,

@@ -7,7 +7,9 @@ and has its own place.
 
 import functools
 import inspect
+import keyword
 import os
+import types
 
 from stepscope._agent import native
 
@@ -80,6 +82,16 @@ def wrap(function, source: Source):
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{function!r} is a generator: name the function that runs one iteration")
 
+    if inspect.iscoroutinefunction(function):
+        iteration = _wrap_coroutine(function, source)
+    elif (parameters := _parameters(function)) is not None:
+        iteration = _wrap_exactly(function, source, *parameters)
+    else:
+        iteration = _wrap_variadic(function, source)
+    return functools.wraps(function)(iteration)
+
+
+def _wrap_coroutine(function, source: Source):
     def begin():
         nonlocal begin, end
         begin, end = source.start()
@@ -87,38 +99,77 @@ def wrap(function, source: Source):
 
     end = no_end
 
-    if inspect.iscoroutinefunction(function):
+    async def iteration(*args, **kwargs):
+        begin()
+        try:
+            return await function(*args, **kwargs)
+        finally:
+            end()
 
-        async def iteration(*args, **kwargs):
-            begin()
-            try:
-                return await function(*args, **kwargs)
-            finally:
-                end()
-
-    elif _takes_only_self(function):
-        # The common case, a method `step(self)`, at half the cost of passing any arguments on.
-        def iteration(self):
-            begin()
-            try:
-                return function(self)
-            finally:
-                end()
-
-    else:
-
-        def iteration(*args, **kwargs):
-            begin()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                end()
-
-    return functools.wraps(function)(iteration)
+    return iteration
 
 
-def _takes_only_self(function) -> bool:
+def _wrap_variadic(function, source: Source):
+    def begin():
+        nonlocal begin, end
+        begin, end = source.start()
+        return begin()
+
+    end = no_end
+
+    def iteration(*args, **kwargs):
+        begin()
+        try:
+            # Passing an empty dictionary on makes another one.
+            return function(*args, **kwargs) if kwargs else function(*args)
+        finally:
+            end()
+
+    return iteration
+
+
+#: A wrapper with the function's own parameters: passing any arguments on would cost as much again as all the rest.
+EXACT = """
+def make(_function, _source, _end):
+    def _begin():
+        nonlocal _begin, _end
+        _begin, _end = _source.start()
+        return _begin()
+
+    def iteration({parameters}):
+        _begin()
+        try:
+            return _function({arguments})
+        finally:
+            _end()
+
+    return iteration
+"""
+
+
+def _wrap_exactly(function, source: Source, parameters: str, arguments: str):
+    scope: dict = {}
+    exec(compile(EXACT.format(parameters=parameters, arguments=arguments), __file__, "exec"), scope)
+    iteration = scope["make"](function, source, no_end)
+    iteration.__defaults__ = function.__defaults__
+    iteration.__kwdefaults__ = function.__kwdefaults__ and dict(function.__kwdefaults__)
+    return iteration
+
+
+def _parameters(function) -> "tuple[str, str] | None":
+    """The parameters of a plain function without ``*args`` and ``**kwargs``, as they are declared and as they are passed
+    on, defaults aside; None for any other callable.
+    """
     code = getattr(function, "__code__", None)
-    if code is None or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
-        return False
-    return code.co_argcount == 1 and not code.co_kwonlyargcount and code.co_varnames[0] == "self"
+    if not isinstance(function, types.FunctionType) or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        return None
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    reserved = ("_function", "_source", "_begin", "_end")
+    if any(not name.isidentifier() or keyword.iskeyword(name) or name in reserved for name in names):
+        return None
+    positional, named = list(names[: code.co_argcount]), names[code.co_argcount :]
+    arguments = positional + [f"{name}={name}" for name in named]
+    if code.co_posonlyargcount:
+        positional.insert(code.co_posonlyargcount, "/")
+    parameters = positional + (["*", *named] if named else [])
+    return ", ".join(parameters), ", ".join(arguments)
