@@ -6,6 +6,7 @@ import machinery is used. A callback that raises is told to ``on_error`` and nev
 """
 
 import sys
+from _thread import get_ident  # `threading` is not loaded yet when an interpreter starts
 
 
 class _Finder:
@@ -13,16 +14,18 @@ class _Finder:
         self.name = name
         self.loaded = loaded
         self.on_error = on_error
-        self.asking = False
+        #: Threads that are asking the others, who may ask us in turn. Another thread's import is none of theirs.
+        self.asking = set()
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname != self.name or self.asking:
+        thread = get_ident()
+        if fullname != self.name or thread in self.asking:
             return None
-        self.asking = True
+        self.asking.add(thread)
         try:
             spec = self._others(fullname, path, target)
         finally:
-            self.asking = False
+            self.asking.discard(thread)
         if spec is not None and hasattr(spec.loader, "exec_module"):
             spec.loader = _Loader(spec.loader, self)
         return spec

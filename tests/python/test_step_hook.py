@@ -52,6 +52,77 @@ class Hook(support.Case):
                 self.assertEqual(out, [expected])
                 self.assertEqual(self.steps()[:2], STEP)
 
+    def test_a_module_that_two_threads_look_for_at_once_is_hooked(self):
+        out = self.python("""
+            import sys, threading
+            from stepscope import _import_hook
+            looks, may_go_on = threading.Event(), threading.Event()
+            class Slow:
+                def find_spec(self, name, path=None, target=None):
+                    if name == "toy_engine" and threading.current_thread() is not threading.main_thread():
+                        looks.set()
+                        may_go_on.wait()
+            loaded = []
+            _import_hook.when_imported("toy_engine", loaded.append, print)
+            sys.meta_path.insert(1, Slow())
+            # As tools do that ask the finders themselves; the import system holds a lock around its own questions.
+            other = threading.Thread(target=sys.meta_path[0].find_spec, args=("toy_engine",))
+            other.start()
+            looks.wait()
+            import toy_engine
+            may_go_on.set()
+            other.join()
+            print(loaded == [toy_engine])
+        """)
+        self.assertEqual(out, ["True"])
+
+    def test_a_finder_that_asks_the_others_in_turn_does_not_go_round_in_circles(self):
+        out = self.python("""
+            import sys
+            from stepscope import _import_hook
+            class Asks:
+                asking = False
+                def find_spec(self, name, path=None, target=None):
+                    if name != "toy_engine" or self.asking:
+                        return None
+                    self.asking = True
+                    return next(filter(None, (f.find_spec(name, path, target) for f in sys.meta_path if f is not self)))
+            loaded = []
+            _import_hook.when_imported("toy_engine", loaded.append, print)
+            sys.meta_path.insert(1, Asks())
+            import toy_engine
+            print(loaded == [toy_engine])
+        """)
+        self.assertEqual(out, ["True"])
+
+    def test_parameters_of_every_kind_are_passed_on_and_errors_name_the_function(self):
+        out = self.python("""
+            import inspect
+            from stepscope import _wrap
+            source = _wrap.Source("test")
+            def exact(a, b=2, /, c=3, *, d, e=5): return a, b, c, d, e
+            def variadic(*args, **kwargs): return args, kwargs
+            def awkward(_begin, _end=1): return _begin, _end
+            made = {f: _wrap.wrap(f, source) for f in (exact, variadic, awkward)}
+            for f, calls in (
+                (exact, ["f(1, d=4)", "f(1, 9, c=8, d=7, e=6)", "f(1, 9, 8, d=0)", "f()", "f(a=1, d=2)", "f(1, 2, 3, 4)"]),
+                (variadic, ["f()", "f(1, *'ab')", "f(x=1)", "f(1, function=2, _source=3)"]),
+                (awkward, ["f(4)", "f(_end=5, _begin=6)"]),
+            ):
+                assert inspect.signature(f) == inspect.signature(made[f])
+                for call in calls:
+                    answers = []
+                    for one in (f, made[f]):
+                        try: answers.append(eval(call, {"f": one}))
+                        except TypeError as error: answers.append(str(error).rpartition(".")[2])
+                    assert answers[0] == answers[1], (call, answers)
+            exact.__kwdefaults__["e"] = 6
+            print(made[exact](1, d=4))
+        """)
+        self.assertEqual(out, ["(1, 2, 3, 4, 5)"])
+        # A call that fits no parameters runs nothing, and is no step.
+        self.assertEqual(self.steps(), [line for n in range(1, 11) for line in (f"begin {n}", "end")])
+
     def test_an_inherited_method_is_wrapped_for_the_named_class_alone(self):
         self.python(
             "import toy_engine; toy_engine.Engine().step(1); toy_engine.Child().step(1)",
