@@ -38,7 +38,7 @@ typedef struct stepscope_identity {
   uint32_t role;       /* STEPSCOPE_ROLE_* */
   uint32_t rank;       /* within the group */
   uint32_t world_size; /* ranks of the group; 0: not known */
-  const char *job;     /* NULL: $STEPSCOPE_JOB, else a random one that children inherit through that variable */
+  const char *job;     /* NULL: $STEPSCOPE_JOB, else that of the nearest ancestor that has joined, else random */
   const char *group;   /* NULL: "0" */
   const char *engine;  /* for example "vllm 0.32.0" */
   const char *label;   /* for example "tp0 pp1"; NULL: "" */

@@ -12,8 +12,9 @@ use loom::thread;
 use stepscope::wire::atomics::{Atomics, Word};
 use stepscope::wire::control::{self, Parameters};
 use stepscope::wire::gate::{self, State, claim, word};
+use stepscope::wire::layout::Owner;
 use stepscope::wire::record::Words;
-use stepscope::wire::ring::{Consumer, Producer, RingMemory};
+use stepscope::wire::ring::{Consumer, Producer, RingMemory, claim as claim_ring};
 
 struct Loom;
 
@@ -123,6 +124,29 @@ fn a_ring_loses_nothing_that_it_did_not_count_and_tears_nothing() {
         assert_eq!(taken, pushed);
         assert_eq!(consumer.dropped(), 3 - pushed.len() as u64);
         assert_eq!(consumer.backlog(), 0);
+    });
+}
+
+/// Threads come and go: whoever gets a ring finds nothing in it, or the consumer would give the one's records the other's
+/// name.
+#[test]
+fn a_ring_is_drained_when_it_changes_hands() {
+    loom::model(|| {
+        let ring = Heap::new(2);
+        let owner = Arc::new(U64::new(Owner::Released as u64));
+        let other = thread::spawn({
+            let (ring, owner) = (ring.clone(), owner.clone());
+            move || {
+                if claim_ring(&ring, &owner) {
+                    Producer::new(ring).push(&[1; 8]);
+                    owner.store(Owner::Released as u64, Ordering::Release);
+                }
+            }
+        });
+        if claim_ring(&ring, &owner) {
+            assert_eq!(ring.head().load(Ordering::Relaxed), ring.tail().load(Ordering::Relaxed));
+        }
+        other.join().unwrap();
     });
 }
 

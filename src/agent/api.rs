@@ -26,7 +26,7 @@ use super::ffi::{Api, BATCH_DUMMY, CIdentity, OWN, loaded_before};
 /// Who this process is.
 #[derive(Debug, Clone, Default)]
 pub struct Rank {
-    /// All groups of one engine; empty: `STEPSCOPE_JOB`, else a random one that children inherit.
+    /// All groups of one engine; empty: `STEPSCOPE_JOB`, else that of the nearest ancestor that has joined, else random.
     pub job: String,
     /// The ranks that step together; empty: `0`.
     pub group: String,

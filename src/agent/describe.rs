@@ -1,67 +1,121 @@
 //! What this agent is, as JSON, for people who ask why nothing is captured.
 
-use std::fmt::Write;
+use std::ffi::c_char;
+
+use crate::wire::text::FixedText;
 
 use super::{sources, state};
 
-/// A JSON object: version, process, identity, segment, sources of steps.
-pub(super) fn describe(abi: u32) -> String {
-    let mut out = String::from("{");
-    field(&mut out, "version", env!("CARGO_PKG_VERSION"));
-    let _ = write!(out, ",\"abi\":{abi},\"pid\":{}", std::process::id());
-    let sources = sources::all();
-    out.push_str(",\"step_source\":");
-    match sources.first() {
-        Some(first) => string(&mut out, first),
-        None => out.push_str("null"),
-    }
-    out.push_str(",\"rejected_sources\":[");
-    for (i, source) in sources.iter().skip(1).enumerate() {
-        if i > 0 {
-            out.push(',');
+/// Writes a JSON object (version, process, identity, segment, sources of steps), NUL-terminated and cut to what fits,
+/// and gives the bytes it needs without the NUL.
+///
+/// # Safety
+/// `buffer` is null, or `bytes` can be written there.
+pub(super) unsafe fn describe(abi: u32, buffer: *mut c_char, bytes: usize) -> usize {
+    let mut json = Json { buffer: buffer.cast(), room: if buffer.is_null() { 0 } else { bytes }, length: 0 };
+    json.raw(b"{");
+    json.text(b"version", env!("CARGO_PKG_VERSION").as_bytes());
+    json.number(b"abi", abi);
+    json.number(b"pid", std::process::id());
+    let mut first = true;
+    json.name(b"step_source");
+    sources::each(|source| {
+        if first {
+            json.string(source.as_bytes());
         }
-        string(&mut out, source);
+        first = false;
+    });
+    if first {
+        json.raw(b"null");
     }
-    out.push(']');
-    let _ = write!(out, ",\"joined\":{}", state::joined().is_some());
+    json.name(b"rejected_sources");
+    json.raw(b"[");
+    let mut count = 0;
+    sources::each(|source| {
+        json.raw(if count > 1 { b"," } else { b"" });
+        if count > 0 {
+            json.string(source.as_bytes());
+        }
+        count += 1;
+    });
+    json.raw(b"]");
+    json.name(b"joined");
+    json.raw(if state::joined().is_some() { b"true" } else { b"false" });
     if let Some(joined) = state::joined() {
         let identity = &joined.identity;
-        for (name, value) in [
-            ("job", &identity.job),
-            ("group", &identity.group),
-            ("engine", &identity.engine),
-            ("label", &identity.label),
-            ("segment", &joined.segment.path().display().to_string()),
-            ("clock", &format!("{:?}", joined.clock).to_lowercase()),
-        ] {
-            out.push(',');
-            field(&mut out, name, value);
-        }
-        let _ = write!(out, ",\"rank\":{},\"world_size\":{}", identity.rank, identity.world_size);
+        json.text(b"job", identity.job.as_bytes());
+        json.text(b"group", identity.group.as_bytes());
+        json.text(b"engine", identity.engine.as_bytes());
+        json.text(b"label", identity.label.as_bytes());
+        json.text(b"segment", joined.segment.path().as_os_str().as_encoded_bytes());
+        json.text(b"clock", joined.clock.name().as_bytes());
+        json.number(b"rank", identity.rank);
+        json.number(b"world_size", identity.world_size);
     }
-    out.push('}');
-    out
+    json.raw(b"}");
+    json.finish();
+    json.length
 }
 
-fn field(out: &mut String, name: &str, value: &str) {
-    string(out, name);
-    out.push(':');
-    string(out, value);
+/// A JSON object on its way into a buffer of the caller's.
+struct Json {
+    buffer: *mut u8,
+    room: usize,
+    length: usize,
 }
 
-fn string(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(c);
+impl Json {
+    fn raw(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if self.length.saturating_add(1) < self.room {
+                // SAFETY: below `room`, which the caller says can be written.
+                unsafe { self.buffer.add(self.length).write(byte) };
             }
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c => out.push(c),
+            self.length = self.length.saturating_add(1);
         }
     }
-    out.push('"');
+
+    fn finish(&mut self) {
+        if self.room > 0 {
+            // SAFETY: as above.
+            unsafe { self.buffer.add(self.length.min(self.room - 1)).write(0) };
+        }
+    }
+
+    fn name(&mut self, name: &[u8]) {
+        if self.length > 1 {
+            self.raw(b",");
+        }
+        self.string(name);
+        self.raw(b":");
+    }
+
+    fn text(&mut self, name: &[u8], value: &[u8]) {
+        self.name(name);
+        self.string(value);
+    }
+
+    fn number(&mut self, name: &[u8], value: u32) {
+        self.name(name);
+        self.raw(FixedText::<16>::new().push_decimal(u64::from(value)).as_bytes());
+    }
+
+    fn string(&mut self, text: &[u8]) {
+        self.raw(b"\"");
+        for chunk in text.utf8_chunks() {
+            for &byte in chunk.valid().as_bytes() {
+                match byte {
+                    b'"' | b'\\' => self.raw(&[b'\\', byte]),
+                    0..0x20 | 0x7f => {
+                        self.raw(FixedText::<8>::new().push("\\u").push_hexadecimal(u64::from(byte), 4).as_bytes());
+                    }
+                    _ => self.raw(&[byte]),
+                }
+            }
+            if !chunk.invalid().is_empty() {
+                self.raw("\u{fffd}".as_bytes());
+            }
+        }
+        self.raw(b"\"");
+    }
 }

@@ -4,11 +4,12 @@
 //! symbol.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, c_char};
 
 use crate::wire::layout::Role;
 use crate::wire::record::Batch;
 use crate::wire::segment::Identity;
+use crate::wire::text::{FixedText, Message};
 
 use super::process::{self, JoinError};
 use super::{describe, hook, sources};
@@ -72,58 +73,65 @@ pub extern "C" fn stepscope_get_api(abi: u32) -> *const Api {
 }
 
 thread_local! {
-    static REASON: RefCell<CString> = RefCell::new(CString::default());
+    static REASON: RefCell<Message> = const { RefCell::new(Message::new()) };
 }
 
-fn set_reason(why: &str) {
-    let text = CString::new(why.replace('\0', " ")).unwrap_or_default();
-    let _ = REASON.try_with(|r| r.try_borrow_mut().map(|mut r| *r = text));
+fn set_reason(why: &Message) {
+    let _ = REASON.try_with(|r| r.try_borrow_mut().map(|mut r| *r = *why));
 }
 
 /// # Safety
 /// `text` is null or NUL-terminated.
-unsafe fn text(text: *const c_char) -> Option<String> {
+unsafe fn text<const N: usize>(text: *const c_char, default: &str) -> FixedText<N> {
+    if text.is_null() {
+        return default.into();
+    }
     // SAFETY: by contract.
-    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+    FixedText::from_bytes(unsafe { CStr::from_ptr(text) }.to_bytes())
 }
+
+const BAD_ARGUMENT: i32 = -3;
 
 unsafe extern "C" fn join(identity: *const CIdentity) -> i32 {
     std::panic::catch_unwind(|| {
-        // SAFETY: the caller passes a valid identity or null; `size` tells an older struct.
-        let Some(given) = (unsafe { identity.as_ref() }) else {
-            set_reason("identity is NULL");
-            return -3;
+        let refuse = |why: &str| {
+            set_reason(&why.into());
+            BAD_ARGUMENT
         };
+        // SAFETY: the caller passes a valid identity or null; `size` tells an older struct.
+        let Some(given) = (unsafe { identity.as_ref() }) else { return refuse("identity is NULL") };
         let role = match given.role {
             1 => Role::Rank,
             2 => Role::Source,
             other => {
-                set_reason(&format!("role {other} is neither 1 (rank) nor 2 (source)"));
-                return -3;
+                let mut why = Message::from("role ");
+                set_reason(why.push_decimal(u64::from(other)).push(" is neither 1 (rank) nor 2 (source)"));
+                return BAD_ARGUMENT;
             }
         };
         if (given.size as usize) < size_of::<CIdentity>() {
-            set_reason("identity is smaller than this library's: set its size member");
-            return -3;
+            return refuse("identity is smaller than this library's: set its size member");
         }
         // SAFETY: the header asks for NUL-terminated strings or NULL.
-        let (job, group, engine, label) =
-            unsafe { (text(given.job), text(given.group), text(given.engine), text(given.label)) };
-        let identity = Identity {
-            job: job.unwrap_or_default(),
-            group: group.unwrap_or_else(|| "0".into()),
-            rank: given.rank,
-            world_size: given.world_size,
-            role,
-            engine: engine.unwrap_or_default(),
-            label: label.unwrap_or_default(),
-            forked_from: 0,
+        let identity = unsafe {
+            Identity {
+                job: text(given.job, ""),
+                group: text(given.group, "0"),
+                rank: given.rank,
+                world_size: given.world_size,
+                role,
+                engine: text(given.engine, ""),
+                label: text(given.label, ""),
+                forked_from: 0,
+            }
         };
-        match process::join(identity) {
+        match process::join(&identity) {
             Ok(true) => 0,
             Ok(false) => 1,
             Err(error) => {
-                set_reason(&error.to_string());
+                let mut why = Message::new();
+                error.tell(&mut why);
+                set_reason(&why);
                 if matches!(error, JoinError::Off) { -1 } else { -2 }
             }
         }
@@ -134,8 +142,8 @@ unsafe extern "C" fn join(identity: *const CIdentity) -> i32 {
 unsafe extern "C" fn claim_steps(source: *const c_char) -> i32 {
     std::panic::catch_unwind(|| {
         // SAFETY: the header asks for a NUL-terminated string.
-        let Some(name) = (unsafe { text(source) }) else { return 0 };
-        i32::from(sources::claim(name))
+        let name = unsafe { text(source, "") };
+        i32::from(!name.is_empty() && sources::claim(&name))
     })
     .unwrap_or(0)
 }
@@ -169,16 +177,8 @@ extern "C" fn reason() -> *const c_char {
 
 unsafe extern "C" fn describe_into(buffer: *mut c_char, bytes: usize) -> usize {
     std::panic::catch_unwind(|| {
-        let text = describe::describe(ABI);
-        if !buffer.is_null() && bytes > 0 {
-            let count = text.len().min(bytes - 1);
-            // SAFETY: the caller says that `bytes` can be written.
-            unsafe {
-                std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast(), count);
-                buffer.add(count).write(0);
-            }
-        }
-        text.len()
+        // SAFETY: the caller says that `bytes` can be written, or that there is no buffer.
+        unsafe { describe::describe(ABI, buffer, bytes) }
     })
     .unwrap_or(0)
 }

@@ -1,34 +1,55 @@
-//! The window's state behind a try-lock: an engine steps on one thread at a time, and one that does not loses a record,
-//! never time.
+//! What several threads may reach is behind a try-lock: an engine steps on one thread at a time, and one that does not
+//! loses a record, never time.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::window::Window;
 
-struct Guarded(UnsafeCell<Window>);
+/// A value that one thread at a time may use; nobody ever waits for it.
+pub(super) struct TryLock<T> {
+    busy: AtomicBool,
+    value: UnsafeCell<T>,
+}
 
-// SAFETY: only reached through `with`, which holds the try-lock.
-unsafe impl Sync for Guarded {}
+// SAFETY: the value is only reached through `with`, which lets one thread at a time in.
+unsafe impl<T: Send> Sync for TryLock<T> {}
 
-static WINDOW: Guarded = Guarded(UnsafeCell::new(Window::NEW));
-static BUSY: AtomicBool = AtomicBool::new(false);
-
-/// Runs `f` on the window's state, unless another thread is at it, or it panics.
-pub(super) fn with<R>(f: impl FnOnce(&mut Window) -> R) -> Option<R> {
-    if BUSY.swap(true, Ordering::Acquire) {
-        return None;
+impl<T> TryLock<T> {
+    pub(super) const fn new(value: T) -> Self {
+        Self { busy: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
-    // SAFETY: BUSY makes us the only one.
-    let window = unsafe { &mut *WINDOW.0.get() };
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(window)));
-    BUSY.store(false, Ordering::Release);
-    result.ok()
+
+    /// Runs `f` on the value, unless another thread is at it, or it panics.
+    #[inline]
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        if self.busy.swap(true, Ordering::Acquire) {
+            return None;
+        }
+        // SAFETY: `busy` makes us the only one.
+        let value = unsafe { &mut *self.value.get() };
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(value)));
+        self.busy.store(false, Ordering::Release);
+        result.ok()
+    }
+
+    /// In a forked child: whoever held the lock is not here.
+    pub(super) fn unlock(&self) {
+        self.busy.store(false, Ordering::Relaxed);
+    }
+}
+
+static WINDOW: TryLock<Window> = TryLock::new(Window::NEW);
+
+/// Runs `f` on the window's state, unless another thread is at it.
+#[inline]
+pub(super) fn with<R>(f: impl FnOnce(&mut Window) -> R) -> Option<R> {
+    WINDOW.with(f)
 }
 
 /// In a forked child: whoever held the lock is not here.
 pub(super) fn unlock() {
-    BUSY.store(false, Ordering::Relaxed);
+    WINDOW.unlock();
 }
 
 /// After a join: the hook starts from nothing.

@@ -3,6 +3,7 @@
 //! It closes what no step closes: an idle engine's window when the agreed last iteration has ended, any window when the
 //! sidecar orders it, and one whose lease ran out. It never synchronises with the engine and never takes its lock.
 
+use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
 use crate::wire::clock::monotonic_ns;
@@ -29,15 +30,43 @@ pub(super) fn start(joined: &'static Joined) {
         let mut before: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
-        let _ = std::thread::Builder::new().name("stepscope".into()).stack_size(STACK_BYTES).spawn(move || {
-            // A defect of ours that strikes again and again must not keep a core busy.
-            (0..PANICS).any(|_| std::panic::catch_unwind(|| watch(joined)).is_ok());
-        });
+        // An engine with much thread-local storage has no room for it in a small stack.
+        let _ = spawn(joined, Some(STACK_BYTES)) || spawn(joined, None);
         libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
     }
 }
 
-fn watch(joined: &'static Joined) {
+fn spawn(joined: &'static Joined, stack_bytes: Option<usize>) -> bool {
+    // SAFETY: the attributes are initialised before they are used, and destroyed once; the thread gets what lives for ever.
+    unsafe {
+        let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+        if libc::pthread_attr_init(&mut attributes) != 0 {
+            return false;
+        }
+        libc::pthread_attr_setdetachstate(&mut attributes, libc::PTHREAD_CREATE_DETACHED);
+        if let Some(bytes) = stack_bytes {
+            libc::pthread_attr_setstacksize(&mut attributes, bytes);
+        }
+        let mut thread: libc::pthread_t = std::mem::zeroed();
+        let argument = std::ptr::from_ref(joined).cast_mut().cast();
+        let started = libc::pthread_create(&mut thread, &attributes, run, argument) == 0;
+        libc::pthread_attr_destroy(&mut attributes);
+        started
+    }
+}
+
+extern "C" fn run(joined: *mut c_void) -> *mut c_void {
+    // SAFETY: what `spawn` gave; it is never freed. The name is NUL-terminated.
+    let joined: &'static Joined = unsafe {
+        libc::prctl(libc::PR_SET_NAME, c"stepscope".as_ptr());
+        &*joined.cast::<Joined>()
+    };
+    // A defect of ours that strikes again and again must not keep a core busy.
+    (0..PANICS).any(|_| std::panic::catch_unwind(|| watch(joined)).is_ok());
+    std::ptr::null_mut()
+}
+
+fn watch(joined: &'static Joined) -> std::convert::Infallible {
     loop {
         let seen = joined.segment.control().wake.load(Ordering::Acquire);
         let timeout = look(joined);
@@ -49,8 +78,9 @@ fn watch(joined: &'static Joined) {
 fn look(joined: &'static Joined) -> Option<u64> {
     let (control, status) = (joined.segment.control(), joined.segment.status());
     let now = monotonic_ns();
-    let lease = control.lease_deadline_ns.load(Ordering::Relaxed);
     let gate = gate::split(status.gate.load(Ordering::Acquire));
+    // Behind the gate: an open window's lease was given before its generation, so this is not the one before's.
+    let lease = control.lease_deadline_ns.load(Ordering::Relaxed);
     let Some((generation, State::Open)) = gate else {
         let armed = control::read(&control.words())
             .is_some_and(|p| p.armed && gate != Some((p.generation, State::Closed)) && now <= lease);
@@ -64,12 +94,13 @@ fn look(joined: &'static Joined) -> Option<u64> {
     let forced = control.force_close.load(Ordering::Acquire) == generation;
     // Called off while it was open (a start that failed half-way): no step may ever come to notice.
     let withdrawn = control::read(&control.words()).is_some_and(|p| p.generation != generation && !p.armed);
+    let overdue = now > lease.saturating_add(PATIENCE_NS);
     if withdrawn {
-        window::close_now(joined, Cause::Superseded);
+        window::close_now(joined, generation, Cause::Superseded, true);
     } else if forced || idle && close_last <= ended {
-        window::close_now(joined, ordered);
-    } else if now > lease && (idle || now > lease.saturating_add(PATIENCE_NS)) {
-        window::close_now(joined, Cause::Lease);
+        window::close_now(joined, generation, ordered, forced);
+    } else if now > lease && (idle || overdue) {
+        window::close_now(joined, generation, Cause::Lease, overdue);
     }
     Some(LOOK_NS)
 }

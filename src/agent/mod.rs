@@ -11,10 +11,17 @@
 //! | [`hook`] | step begin, batch, end |
 //! | [`window`], [`guard`] | the gate's moves: arm, open, record, close; and the try-lock around them |
 //! | [`helper`] | closing on an idle or stuck engine, by lease, by force |
-//! | [`process`] | joining, leaving, forking: which segment this process writes |
+//! | [`process`], [`job`] | joining, leaving, forking: which segment this process writes, and for which job |
 //! | [`state`] | the words of the idle step, and the joined process |
 //! | [`threads`] | one ring per thread |
 //! | [`sources`], [`describe`] | who drives the steps; what this agent is, in JSON |
+//!
+//! **No panic, no allocator.** A panic or an allocation that fails would be the engine's end, and both bring in the
+//! standard library's machinery for them (four fifths of the bytes that the library once had). So what runs in the
+//! engine neither indexes nor unwraps, keeps text in [`crate::wire::text`], and asks the kernel by
+//! [`crate::wire::system`] instead of `std::fs`, `std::env`, `std::thread` and `format!`. That no panic can be reached is
+//! held by a test on the library's symbols (`tests/structure/agent_library.rs`); `catch_unwind` stays at the border, for
+//! debug builds and for engines that compile the agent in. [`api`] runs in Rust engines alone and need not care.
 //!
 //! Called by engines, through Rust, C or Python. Uses `wire` alone.
 #![allow(unsafe_code, reason = "the C border and shared memory: each block states what it relies on")]
@@ -25,6 +32,7 @@ pub mod ffi;
 mod guard;
 mod helper;
 mod hook;
+mod job;
 mod process;
 mod sources;
 mod state;

@@ -6,17 +6,21 @@
 
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use crate::wire::clock::ClockKind;
-use crate::wire::gate::Cause;
+use crate::wire::gate::{self, Cause, State};
 use crate::wire::layout::{DEFAULT_SEGMENT_BYTES, Role};
 use crate::wire::left_over;
 use crate::wire::names;
 use crate::wire::segment::{self, Identity, Segment};
+use crate::wire::system;
+use crate::wire::text::Message;
 
 use super::state::{self, Joined, joined};
-use super::{guard, helper, window};
+use super::{guard, helper, job, sources, window};
 
 static JOINING: AtomicBool = AtomicBool::new(false);
+/// Bytes that a forked child keeps of its parent's group, so that what tells it apart fits behind.
+const FORKED_GROUP_BYTES: usize = 47;
+
 static HANDLERS: AtomicBool = AtomicBool::new(false);
 /// Set in a forked child: the parent's identity, to join anew with.
 static PARENT: AtomicPtr<Joined> = AtomicPtr::new(std::ptr::null_mut());
@@ -28,59 +32,88 @@ pub(super) enum JoinError {
     Off,
     /// Another thread is joining right now.
     Busy,
+    /// Not even for a few kilobytes.
+    Memory,
     /// No segment could be made.
     Segment(segment::CreateError),
 }
 
-impl std::fmt::Display for JoinError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl JoinError {
+    /// The sentence.
+    pub(super) fn tell(&self, out: &mut Message) {
         match self {
-            Self::Off => f.write_str("switched off by STEPSCOPE_AGENT=off"),
-            Self::Busy => f.write_str("another thread is joining"),
-            Self::Segment(error) => write!(f, "{error}"),
+            Self::Off => {
+                out.push("switched off by STEPSCOPE_AGENT=off");
+            }
+            Self::Busy => {
+                out.push("another thread is joining");
+            }
+            Self::Memory => {
+                out.push("no memory");
+            }
+            Self::Segment(error) => error.tell(&segment::default_folder(), out),
         }
     }
 }
-
-impl std::error::Error for JoinError {}
 
 /// Makes this process's segment. `Ok(false)`: it had joined already, and its first identity stays.
 ///
 /// # Errors
 /// See [`JoinError`]; the process stays as it was.
-pub(super) fn join(identity: Identity) -> Result<bool, JoinError> {
-    if std::env::var_os("STEPSCOPE_AGENT").is_some_and(|v| v == "off" || v == "0") {
+pub(super) fn join(identity: &Identity) -> Result<bool, JoinError> {
+    if system::variable::<8>(c"STEPSCOPE_AGENT").is_some_and(|v| matches!(v.as_bytes(), b"off" | b"0")) {
         return Err(JoinError::Off);
     }
-    if JOINING.swap(true, Ordering::Acquire) {
-        return Err(JoinError::Busy);
-    }
-    let made = match joined() {
+    alone(|| match joined() {
         Some(joined) => {
             // It may have said goodbye meanwhile (an engine that was shut down, and another one in the same process).
             joined.segment.status().exited.store(0, Ordering::Release);
             Ok(false)
         }
-        None => make(identity).map_err(JoinError::Segment).map(|()| true),
-    };
+        None => make(*identity).map(|()| true),
+    })
+}
+
+/// One thread at a time joins.
+fn alone(join: impl FnOnce() -> Result<bool, JoinError>) -> Result<bool, JoinError> {
+    if JOINING.swap(true, Ordering::Acquire) {
+        return Err(JoinError::Busy);
+    }
+    let made = join();
     JOINING.store(false, Ordering::Release);
     made
 }
 
-fn make(mut identity: Identity) -> Result<(), segment::CreateError> {
+fn make(mut identity: Identity) -> Result<(), JoinError> {
     let folder = segment::default_folder();
-    segment::prepare_folder(&folder)?;
+    segment::prepare_folder(&folder).map_err(JoinError::Segment)?;
     left_over::sweep(&folder);
     if identity.job.is_empty() {
-        identity.job = inherited_job();
+        identity.job = job::named_or_inherited(&folder);
     }
-    let bytes =
-        std::env::var("STEPSCOPE_SEGMENT_BYTES").ok().and_then(|v| v.parse().ok()).unwrap_or(DEFAULT_SEGMENT_BYTES);
-    let segment = Segment::create(&folder, &identity, bytes)?;
+    let bytes = system::variable::<32>(c"STEPSCOPE_SEGMENT_BYTES").and_then(|v| system::number(v.as_bytes()));
+    // Never freed: a pointer to it never dangles, whoever still holds one.
+    let mut place = std::ptr::null_mut();
+    // SAFETY: a valid place for the pointer; the alignment is a power of two.
+    if unsafe { libc::posix_memalign(&mut place, align_of::<Joined>(), size_of::<Joined>()) } != 0 {
+        return Err(JoinError::Memory);
+    }
+    let place: *mut Joined = place.cast();
+    let segment = match Segment::create(&folder, &identity, bytes.unwrap_or(DEFAULT_SEGMENT_BYTES)) {
+        Ok(segment) => segment,
+        Err(error) => {
+            // SAFETY: as it was allocated, and nothing is in it.
+            unsafe { libc::free(place.cast()) };
+            return Err(JoinError::Segment(error));
+        }
+    };
     let clock = segment.clock();
     let epoch = state::next_epoch();
-    let is_rank = identity.role == Role::Rank;
-    let joined: &'static Joined = Box::leak(Box::new(Joined { segment, identity, clock, epoch }));
+    // SAFETY: large enough, aligned, ours.
+    let joined: &'static Joined = unsafe {
+        place.write(Joined { segment, identity, clock, epoch });
+        &*place
+    };
     if !HANDLERS.swap(true, Ordering::Relaxed) {
         // SAFETY: handlers of ours with the right signatures; the library is never unloaded.
         unsafe {
@@ -91,27 +124,10 @@ fn make(mut identity: Identity) -> Result<(), segment::CreateError> {
     guard::reset();
     PARENT.store(std::ptr::null_mut(), Ordering::Relaxed);
     state::attach(joined);
-    if is_rank {
+    if identity.role == Role::Rank {
         helper::start(joined);
     }
     Ok(())
-}
-
-/// `STEPSCOPE_JOB`, or a random one that children of this process inherit.
-fn inherited_job() -> String {
-    if let Ok(job) = std::env::var("STEPSCOPE_JOB")
-        && !job.is_empty()
-    {
-        return job;
-    }
-    let clock = ClockKind::detect();
-    let random = clock.ticks() ^ crate::wire::clock::realtime_ns().rotate_left(23) ^ u64::from(std::process::id());
-    let job = format!("job-{:08x}", random as u32 ^ (random >> 32) as u32);
-    if let Ok(value) = std::ffi::CString::new(job.clone()) {
-        // SAFETY: both strings are NUL-terminated; the C library locks its own environment.
-        unsafe { libc::setenv(c"STEPSCOPE_JOB".as_ptr(), value.as_ptr(), 0) };
-    }
-    job
 }
 
 /// In a forked child, before anything else runs there: only stores, nothing that could hang.
@@ -123,25 +139,35 @@ extern "C" fn forked() {
     JOINING.store(false, Ordering::Relaxed);
     guard::unlock();
     names::unlock();
+    sources::unlock();
 }
 
 /// The first step of a forked child: joins with its parent's identity and a segment of its own. `false`: it could not,
 /// and the agent of this process is inert from now on.
 pub(super) fn join_anew() -> bool {
-    state::silence();
-    // SAFETY: null, or the parent's leaked box, of which this process has a copy.
-    let Some(parent) = (unsafe { PARENT.load(Ordering::Relaxed).as_ref() }) else { return false };
-    let mut identity = parent.identity.clone();
-    // A group of its own: its iterations are counted from 1, and nobody waits for it to reach its parent's numbers.
-    identity.forked_from = parent.segment.header().pid;
-    identity.group = format!("{}.fork{}", identity.group, std::process::id());
-    matches!(join(identity), Ok(true))
+    let made = alone(|| {
+        if joined().is_some() {
+            return Ok(true); // by another thread's first step
+        }
+        state::silence();
+        // SAFETY: null, or what the parent joined with, of which this process has a copy.
+        let Some(parent) = (unsafe { PARENT.load(Ordering::Relaxed).as_ref() }) else { return Ok(false) };
+        let mut identity = parent.identity;
+        // A group of its own: its iterations are counted from 1, and nobody waits for it to reach its parent's numbers.
+        identity.forked_from = parent.segment.header().pid;
+        identity.group = identity.group.shortened(FORKED_GROUP_BYTES);
+        identity.group.push(".fork").push_decimal(u64::from(std::process::id()));
+        make(identity).map(|()| true)
+    });
+    matches!(made, Ok(true))
 }
 
 /// The engine ends in order: closes its window and says so. The segment stays: the process may join again.
 pub(super) fn leave() {
     let Some(joined) = joined() else { return };
-    window::close_now(joined, Cause::Exit);
+    if let Some((generation, State::Open)) = gate::split(joined.segment.status().gate.load(Ordering::Acquire)) {
+        window::close_now(joined, generation, Cause::Exit, true);
+    }
     joined.segment.status().exited.store(1, Ordering::Release);
 }
 

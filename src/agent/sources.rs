@@ -1,22 +1,32 @@
 //! Who drives the steps of this process: one source only, the first that claims them.
 
-use std::sync::Mutex;
+use crate::wire::text::FixedText;
 
-/// Names kept, so that `describe` can tell of those that were turned away.
-const KEPT: usize = 16;
+use super::guard::TryLock;
 
-static CLAIMED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// A source's name.
+pub(super) type Name = FixedText<128>;
+
+/// Names kept, so that `describe` can tell of those that were turned away; the winner first.
+static CLAIMED: TryLock<[Name; 16]> = TryLock::new([Name::new(); 16]);
 
 /// Whether `name` is, or with this becomes, the one source. Never waits: while another thread claims, the answer is no.
-pub(super) fn claim(name: String) -> bool {
-    let Ok(mut claimed) = CLAIMED.try_lock() else { return false };
-    if !claimed.contains(&name) && claimed.len() < KEPT {
-        claimed.push(name.clone());
-    }
-    claimed.first() == Some(&name)
+pub(super) fn claim(name: &Name) -> bool {
+    let claimed = CLAIMED.with(|claimed| {
+        if let Some(kept) = claimed.iter_mut().find(|kept| kept.is_empty() || *kept == name) {
+            *kept = *name;
+        }
+        claimed.first() == Some(name)
+    });
+    claimed.unwrap_or(false)
 }
 
-/// All that claimed, the winner first.
-pub(super) fn all() -> Vec<String> {
-    CLAIMED.try_lock().map(|claimed| claimed.clone()).unwrap_or_default()
+/// Calls `look` with all that claimed, the winner first.
+pub(super) fn each(mut look: impl FnMut(&Name)) {
+    CLAIMED.with(|claimed| claimed.iter().take_while(|name| !name.is_empty()).for_each(&mut look));
+}
+
+/// In a forked child: whoever was claiming is not here.
+pub(super) fn unlock() {
+    CLAIMED.unlock();
 }

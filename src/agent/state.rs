@@ -62,11 +62,6 @@ pub(super) fn joined() -> Option<&'static Joined> {
     unsafe { JOINED.load(Ordering::Acquire).as_ref() }
 }
 
-/// Changes with every join and fork.
-pub(super) fn epoch() -> u64 {
-    EPOCH.load(Ordering::Relaxed)
-}
-
 /// The epoch of a segment that is about to be joined with.
 pub(super) fn next_epoch() -> u64 {
     EPOCH.fetch_add(1, Ordering::Relaxed) + 1

@@ -1,18 +1,21 @@
 //! One ring per thread: taken on the thread's first record, given back when it ends.
 //!
 //! A ring of a released owner is free again only once it is drained, so that a batch never mixes two threads. A thread
-//! names itself once per capture, in front of its first record.
+//! names itself once per capture, in front of its first record. The end of a thread is told by a key of the C library:
+//! its destructor runs behind those of thread-local variables, which may step once more.
 
 use std::cell::RefCell;
-use std::sync::atomic::Ordering;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::wire::layout::Owner;
+use crate::wire::layout::{Owner, RingDescriptor};
 use crate::wire::names;
 use crate::wire::record::{Record, Thread};
-use crate::wire::ring::{MappedRing, Producer, RingMemory};
+use crate::wire::ring::{MappedRing, Producer, claim};
 
 use super::state::{self, Joined};
 
+#[derive(Clone, Copy)]
 struct Handle {
     producer: Producer<MappedRing>,
     /// Which join the ring belongs to.
@@ -22,19 +25,12 @@ struct Handle {
     name: u64,
 }
 
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // In a forked child the ring is the parent's.
-        if self.epoch == state::epoch() {
-            // SYNC owner: everything this thread wrote is published.
-            self.producer.memory().descriptor().owner.store(Owner::Released as u64, Ordering::Release);
-        }
-    }
-}
-
 thread_local! {
     static HANDLE: RefCell<Option<Handle>> = const { RefCell::new(None) };
 }
+
+/// The key whose destructor gives a thread's ring back, plus one; 0: not made yet.
+static KEY: AtomicU64 = AtomicU64::new(0);
 
 /// Appends a record to this thread's ring; without a ring, or with a full one, it is dropped and counted.
 pub(super) fn push(joined: &'static Joined, generation: u64, record: &Record) {
@@ -64,21 +60,56 @@ pub(super) fn push(joined: &'static Joined, generation: u64, record: &Record) {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn take(joined: &'static Joined) -> Option<Handle> {
+    let key = key()?;
     for index in 0..joined.segment.ring_count() {
         let ring = joined.segment.ring(index);
-        let owner = &ring.descriptor().owner;
-        let found = owner.load(Ordering::Acquire);
-        let free = found == Owner::Free as u64
-            || found == Owner::Released as u64
-                && ring.head().load(Ordering::Relaxed) == ring.tail().load(Ordering::Acquire);
-        if free && owner.compare_exchange(found, Owner::Owned as u64, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            joined.segment.status().rings_in_use.fetch_max(u64::from(index) + 1, Ordering::Release);
-            let name = names::intern(&joined.segment, &thread_name());
-            return Some(Handle { producer: Producer::new(ring), epoch: joined.epoch, named: 0, name });
+        if !claim(&ring, &ring.descriptor().owner) {
+            continue;
         }
+        joined.segment.status().rings_in_use.fetch_max(u64::from(index) + 1, Ordering::Release);
+        // SAFETY: a key of ours, and a place in a segment that stays mapped.
+        unsafe { libc::pthread_setspecific(key, std::ptr::from_ref(ring.descriptor()).cast()) };
+        let name = thread_name();
+        let name = names::intern(&joined.segment, name.split(|&byte| byte == 0).next().unwrap_or_default());
+        return Some(Handle { producer: Producer::new(ring), epoch: joined.epoch, named: 0, name });
     }
     None
+}
+
+fn key() -> Option<libc::pthread_key_t> {
+    let made = KEY.load(Ordering::Acquire);
+    if made != 0 {
+        return Some((made - 1) as libc::pthread_key_t);
+    }
+    let mut key = 0;
+    // SAFETY: a destructor of ours; the library is never unloaded.
+    if unsafe { libc::pthread_key_create(&mut key, Some(ended)) } != 0 {
+        return None;
+    }
+    match KEY.compare_exchange(0, u64::from(key) + 1, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Some(key),
+        Err(first) => {
+            // SAFETY: ours, and nobody else has seen it.
+            unsafe { libc::pthread_key_delete(key) };
+            Some((first - 1) as libc::pthread_key_t)
+        }
+    }
+}
+
+/// The thread that owns this ring ends.
+extern "C" fn ended(descriptor: *mut c_void) {
+    // A step in a later destructor takes a ring anew.
+    let _ = HANDLE.try_with(|handle| handle.try_borrow_mut().map(|mut handle| *handle = None));
+    // In a forked child the ring is the parent's.
+    if state::joined().is_some_and(|joined| joined.segment.holds(descriptor.cast())) {
+        // SAFETY: a descriptor of this process's segment, which stays mapped; only atomics inside.
+        let descriptor = unsafe { &*descriptor.cast::<RingDescriptor>() };
+        // SYNC owner: everything this thread wrote is published.
+        descriptor.owner.store(Owner::Released as u64, Ordering::Release);
+    }
 }
 
 fn thread_id() -> u64 {
@@ -86,10 +117,10 @@ fn thread_id() -> u64 {
     (unsafe { libc::syscall(libc::SYS_gettid) }) as u64
 }
 
-fn thread_name() -> String {
-    let mut name = [0u8; 16];
+/// NUL-padded.
+fn thread_name() -> [u8; 16] {
+    let mut name = [0; 16];
     // SAFETY: the kernel writes at most 16 bytes, NUL included.
     unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
-    let end = name.iter().position(|&b| b == 0).unwrap_or(name.len());
-    String::from_utf8_lossy(&name[..end]).into_owned()
+    name
 }

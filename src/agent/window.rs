@@ -24,7 +24,12 @@ pub(super) struct Window {
     begin_ticks: u64,
     batch: Batch,
     flags: u16,
+    /// When the lease was last looked at.
+    lease_seen_ticks: u64,
 }
+
+/// How often the hook looks at the lease: under a millisecond of a processor's time stamps, tens of a slow counter's.
+const LEASE_LOOK_TICKS: u64 = 1 << 20;
 
 const NOTHING: Parameters =
     Parameters { generation: 0, armed: false, profiler: 0, first_iteration: 0, last_iteration: 0 };
@@ -36,6 +41,7 @@ impl Window {
         begin_ticks: 0,
         batch: Batch { context_requests: 0, context_tokens: 0, generation_requests: 0, generation_tokens: 0 },
         flags: 0,
+        lease_seen_ticks: 0,
     };
 
     /// Iteration `n` begins and the generation is not the quiet one. Returns `n` if it lies in an open window.
@@ -174,9 +180,19 @@ impl Window {
         if self.iteration >= last_iteration.min(close_last) {
             let cause = Cause::from_word(control.close_cause.load(Ordering::Relaxed));
             self.close_at(joined, self.iteration, last_iteration, close_last, cause);
-        } else if monotonic_ns() > control.lease_deadline_ns.load(Ordering::Relaxed) {
-            // Here rather than by the helper: an engine without a gap between its iterations is then not cut off in one.
-            if claim::<Native>(&status.gate, generation, State::Open, State::Closing) {
+        } else if end_ticks.wrapping_sub(self.lease_seen_ticks) > LEASE_LOOK_TICKS {
+            self.look_at_lease(joined, end_ticks);
+        }
+    }
+
+    /// Here rather than by the helper: an engine without a gap between its iterations is then not cut off in one.
+    #[cold]
+    #[inline(never)]
+    fn look_at_lease(&mut self, joined: &'static Joined, now_ticks: u64) {
+        self.lease_seen_ticks = now_ticks;
+        let generation = self.parameters.generation;
+        if monotonic_ns() > joined.segment.control().lease_deadline_ns.load(Ordering::Relaxed) {
+            if claim::<Native>(&joined.segment.status().gate, generation, State::Open, State::Closing) {
                 close(joined, generation, Cause::Lease, self.iteration, 0);
             }
             HOT.quiet.store(generation, Ordering::Relaxed);
@@ -236,24 +252,31 @@ fn store_anchor(words: &[std::sync::atomic::AtomicU64; 3], anchor: Anchor) {
     words[2].store(anchor.realtime_ns, Ordering::Relaxed);
 }
 
-/// Closes an open window from a thread that is not stepping: the helper, or the process's end. `true` if it was open.
+/// Closes the open window of a generation from a thread that is not stepping: the helper, or the process's end. `true` if
+/// it was open; another generation's is left alone, since the caller decided about this one.
 ///
 /// The last iteration is the last one that ended, trimmed to what was agreed; one that still runs is recorded as cut
-/// off and counts as the last (`mid_iteration`).
-pub(super) fn close_now(joined: &'static Joined, cause: Cause) -> bool {
+/// off and counts as the last (`mid_iteration`), or, unless `cuts`, keeps the window open.
+pub(super) fn close_now(joined: &'static Joined, generation: u64, cause: Cause, cuts: bool) -> bool {
     let status = joined.segment.status();
-    let Some((generation, State::Open)) = gate::split(status.gate.load(Ordering::Acquire)) else { return false };
+    if status.gate.load(Ordering::Acquire) != word(generation, State::Open) {
+        return false;
+    }
     let parameters = control::read(&joined.segment.control().words()).filter(|p| p.generation == generation);
     let close_last = joined.segment.control().close_last.load(Ordering::Acquire);
     let agreed = parameters.map_or(close_last, |p| p.last_iteration.min(close_last));
     let (ended, running, since) = progress(status);
+    let running = running.filter(|&n| n <= agreed && since != 0);
+    if running.is_some() && !cuts {
+        return false; // it began since the caller looked, and may take its time
+    }
     if !claim::<Native>(&status.gate, generation, State::Open, State::Closing) {
         return false;
     }
     let first = status.facts.first_iteration.load(Ordering::Relaxed);
     let mut last = ended;
     let mut bits = facts::BY_HELPER;
-    if let Some(iteration) = running.filter(|&n| n <= agreed && since != 0) {
+    if let Some(iteration) = running {
         bits |= facts::MID_ITERATION;
         last = iteration;
         threads::push(
@@ -291,4 +314,63 @@ fn progress(status: &Status) -> (u64, Option<u64>, u64) {
         }
     }
     (status.ended.load(Ordering::Acquire), None, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::layout::Role;
+    use crate::wire::segment::{Identity, Segment};
+
+    /// A process whose window of generation 4 is open from iteration 1 on; iteration 3 runs in it.
+    fn stepping() -> &'static Joined {
+        let identity = Identity {
+            job: "job".into(),
+            group: "0".into(),
+            rank: 0,
+            world_size: 1,
+            role: Role::Rank,
+            engine: "test".into(),
+            label: "".into(),
+            forked_from: 0,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let segment = Segment::create(&folder.path().into(), &identity, 128 << 10).unwrap();
+        let clock = segment.clock();
+        let joined: &Joined = Box::leak(Box::new(Joined { segment, identity, clock, epoch: 1 }));
+        joined.segment.control().publish(&Parameters {
+            generation: 4,
+            armed: true,
+            profiler: 1,
+            first_iteration: 1,
+            last_iteration: NONE,
+        });
+        let status = joined.segment.status();
+        status.gate.store(word(4, State::Open), Ordering::Relaxed);
+        status.facts.first_iteration.store(1, Ordering::Relaxed);
+        status.begun.store(3, Ordering::Relaxed);
+        status.ended.store(2, Ordering::Relaxed);
+        status.facts.running_since_ticks.store(clock.ticks(), Ordering::Relaxed);
+        joined
+    }
+
+    /// The helper may be held up between its look and its deed for as long as a whole window takes.
+    #[test]
+    fn what_was_decided_about_one_window_never_closes_the_next() {
+        let joined = stepping();
+        assert!(!close_now(joined, 2, Cause::Lease, true));
+        assert_eq!(joined.segment.status().gate.load(Ordering::Relaxed), word(4, State::Open));
+        assert!(close_now(joined, 4, Cause::Lease, true));
+        assert_eq!(joined.segment.status().gate.load(Ordering::Relaxed), word(4, State::Closed));
+    }
+
+    #[test]
+    fn an_iteration_that_began_meanwhile_is_cut_off_only_by_those_who_may() {
+        let joined = stepping();
+        let facts = &joined.segment.status().facts;
+        assert!(!close_now(joined, 4, Cause::Lease, false));
+        assert!(close_now(joined, 4, Cause::Lease, true));
+        assert_eq!(facts.last_iteration.load(Ordering::Relaxed), 3);
+        assert_ne!(facts.flags.load(Ordering::Relaxed) & facts::MID_ITERATION, 0);
+    }
 }

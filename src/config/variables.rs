@@ -156,7 +156,12 @@ pub const VARIABLES: &[Variable] = &[
     other("STEPSCOPE_CONFIG", Reader::Sidecar, "none", "the settings file (TOML)"),
     other("STEPSCOPE_URL", Reader::Client, "http://127.0.0.1:8001", "the sidecar that the commands call"),
     other("STEPSCOPE_AGENT", Reader::Agent, "on", "`off` keeps the agent out of this process"),
-    other("STEPSCOPE_JOB", Reader::Agent, "the engine's instance id, else random", "name of the job"),
+    other(
+        "STEPSCOPE_JOB",
+        Reader::Agent,
+        "the engine's instance id, else the starting process's, else random",
+        "name of the job",
+    ),
     other("STEPSCOPE_SEGMENT_BYTES", Reader::Agent, "8388608", "bytes of a segment"),
     other("STEPSCOPE_STEP", Reader::Agent, "none", "module:Class.method that runs one iteration"),
     other("STEPSCOPE_RANK", Reader::Agent, "RANK, else LOCAL_RANK, else 0", "with STEPSCOPE_STEP: rank in the group"),

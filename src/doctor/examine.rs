@@ -9,7 +9,9 @@ use crate::wire;
 
 /// The folder that is looked at: the one given, else the one that agent and sidecar use by default.
 pub fn folder(given: Option<&Path>) -> PathBuf {
-    given.filter(|path| !path.as_os_str().is_empty()).map_or_else(wire::segment::default_folder, Path::to_owned)
+    given
+        .filter(|path| !path.as_os_str().is_empty())
+        .map_or_else(|| wire::segment::default_folder().as_path().to_owned(), Path::to_owned)
 }
 
 /// Looks at this machine. `python` is the interpreter whose package is looked at.

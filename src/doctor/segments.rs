@@ -89,8 +89,9 @@ fn open(path: &Path, segment: &mut Segment) -> Result<Inside, Trouble> {
     if !meta.is_file() {
         return Err(trouble("is not a regular file".into(), "remove it"));
     }
-    segment.agent_pid = lock::holder(file.as_fd(), Party::Agent).map_err(unreadable)?;
-    segment.consumed = lock::holder(file.as_fd(), Party::Consumer).map_err(unreadable)?.is_some();
+    let holder = |party| lock::holder(file.as_fd(), party).map_err(std::io::Error::from_raw_os_error);
+    segment.agent_pid = holder(Party::Agent).map_err(unreadable)?;
+    segment.consumed = holder(Party::Consumer).map_err(unreadable)?.is_some();
     let mut bytes = [0u8; size_of::<Header>()];
     file.read_exact_at(&mut bytes, 0)
         .map_err(|_| trouble(format!("{} bytes are no segment", meta.len()), "remove the file if no engine uses it"))?;

@@ -5,6 +5,7 @@
 //! one instant; two of them make ticks into nanoseconds.
 
 use super::layout::Anchor;
+use super::system;
 
 /// Which counter `ticks` come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,14 +30,24 @@ impl ClockKind {
         }
     }
 
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Monotonic => "monotonic",
+            Self::Tsc => "tsc",
+            Self::VirtualCounter => "virtualcounter",
+        }
+    }
+
     /// The best one for this machine.
     pub fn detect() -> Self {
         if cfg!(target_arch = "aarch64") {
             return Self::VirtualCounter;
         }
         if cfg!(target_arch = "x86_64") {
-            let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
-            if source.is_ok_and(|s| s.trim_ascii() == b"tsc") {
+            let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+            let source = system::small_file::<64>(&source.into());
+            if source.is_some_and(|name| name.as_bytes().trim_ascii() == b"tsc") {
                 return Self::Tsc;
             }
         }

@@ -1,18 +1,15 @@
 //! The segments' folder: where it is, whose it is, and whether strangers can plant files in it.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
-
-use super::segment::CreateError;
+use super::create::CreateError;
+use super::system;
+use super::text::{FixedText, PathText};
 
 /// The folder that both sides use unless told otherwise: `STEPSCOPE_DIR`, else `/dev/shm/stepscope-<uid>`.
-pub fn default_folder() -> PathBuf {
-    match std::env::var_os("STEPSCOPE_DIR") {
-        Some(folder) if !folder.is_empty() => folder.into(),
-        _ => format!("/dev/shm/stepscope-{}", user_id()).into(),
-    }
+pub fn default_folder() -> PathText {
+    system::variable(c"STEPSCOPE_DIR").unwrap_or_else(|| {
+        let mut folder = FixedText::from("/dev/shm/stepscope-");
+        *folder.push_decimal(u64::from(user_id()))
+    })
 }
 
 /// Effective user id.
@@ -24,26 +21,21 @@ pub fn user_id() -> u32 {
 /// Makes the folder if need be and checks that strangers cannot plant files in it.
 ///
 /// # Errors
-/// [`CreateError::Folder`], with what to do.
-pub fn prepare_folder(folder: &Path) -> Result<(), CreateError> {
-    let refuse = |why: String| Err(CreateError::Folder(folder.to_owned(), why));
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Ok(()) => {}
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(e) => return refuse(format!("cannot be made: {e}")),
+/// What is wrong with the folder.
+pub fn prepare_folder(folder: &PathText) -> Result<(), CreateError> {
+    if folder.is_cut() {
+        return Err(CreateError::Folder("cannot be made", libc::ENAMETOOLONG));
     }
-    let meta = match fs::symlink_metadata(folder) {
-        Ok(meta) => meta,
-        Err(e) => return refuse(e.to_string()),
-    };
-    if !meta.is_dir() {
-        return refuse("is not a folder".into());
+    match system::make_folder(folder, 0o700) {
+        Ok(()) | Err(libc::EEXIST) => {}
+        Err(code) => return Err(CreateError::Folder("cannot be made", code)),
     }
-    if meta.mode() & 0o002 != 0 {
-        return refuse(format!(
-            "is writable by everybody: chmod 0700 {0} (or 2770 with a common group)",
-            folder.display()
-        ));
+    let status = system::status_at(folder).map_err(|code| CreateError::Folder("cannot be looked at", code))?;
+    if !system::is_kind(&status, libc::S_IFDIR) {
+        return Err(CreateError::Folder("is not a folder", 0));
+    }
+    if status.st_mode & 0o002 != 0 {
+        return Err(CreateError::OpenToAll);
     }
     Ok(())
 }

@@ -6,6 +6,8 @@
 use std::mem::{offset_of, size_of};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
+use super::text::FixedText;
+
 /// First eight bytes of a segment, stored last of all with release order.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"STEPSCOP");
 /// Version of everything in this file.
@@ -48,13 +50,7 @@ pub type Text<const N: usize> = [u8; N];
 
 /// Packs a string into a fixed field, cut at a character boundary; at least one NUL stays.
 pub fn pack<const N: usize>(text: &str) -> Text<N> {
-    let mut out = [0; N];
-    let mut end = text.len().min(N.saturating_sub(1));
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    out[..end].copy_from_slice(&text.as_bytes()[..end]);
-    out
+    FixedText::from(text).padded()
 }
 
 /// Unpacks a fixed field; invalid UTF-8 is replaced, control characters too (the field may come from a stranger).
@@ -274,7 +270,7 @@ impl Shape {
             (RINGS_OFFSET + u64::from(MAX_RINGS) * size_of::<RingDescriptor>() as u64).next_multiple_of(4096);
         let room = segment_bytes - data_offset;
         let slots = room / RECORD_BYTES / TARGET_RINGS;
-        let ring_records = 1u64 << slots.ilog2();
+        let ring_records = 1u64 << slots.checked_ilog2().unwrap_or(0);
         let ring_count = (room / (ring_records * RECORD_BYTES)).min(u64::from(MAX_RINGS));
         Self { segment_bytes, ring_records: ring_records as u32, ring_count: ring_count as u32, data_offset }
     }

@@ -4,8 +4,9 @@
 //! inherit them, the kernel drops them on death, and they hold across pid namespaces. Their price: *any* close of *any*
 //! descriptor of the file in the holding process drops them, so each process opens a segment exactly once.
 
-use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::system::last_error;
 
 /// Which byte of the segment a party locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,29 +31,28 @@ fn request(party: Party, kind: libc::c_int) -> libc::flock {
 /// Takes the lock, without waiting. `Ok(false)`: another process holds it.
 ///
 /// # Errors
-/// What `fcntl` said otherwise.
-pub fn take(fd: BorrowedFd<'_>, party: Party) -> io::Result<bool> {
+/// What `fcntl` said otherwise, the system's number.
+pub fn take(fd: BorrowedFd<'_>, party: Party) -> Result<bool, i32> {
     let lock = request(party, libc::F_WRLCK as libc::c_int);
     // SAFETY: fd is open, lock is a valid flock.
     if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLK, &lock) } == 0 {
         return Ok(true);
     }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::EACCES | libc::EAGAIN) => Ok(false),
-        _ => Err(error),
+    match last_error() {
+        libc::EACCES | libc::EAGAIN => Ok(false),
+        code => Err(code),
     }
 }
 
 /// Whether another process holds the lock, and its pid where this pid namespace can see it (else 0).
 ///
 /// # Errors
-/// What `fcntl` said.
-pub fn holder(fd: BorrowedFd<'_>, party: Party) -> io::Result<Option<i32>> {
+/// What `fcntl` said, the system's number.
+pub fn holder(fd: BorrowedFd<'_>, party: Party) -> Result<Option<i32>, i32> {
     let mut lock = request(party, libc::F_WRLCK as libc::c_int);
     // SAFETY: fd is open, lock is a valid flock that the kernel fills in.
     if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETLK, &mut lock) } != 0 {
-        return Err(io::Error::last_os_error());
+        return Err(last_error());
     }
     Ok((libc::c_int::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_pid))
 }

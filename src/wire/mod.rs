@@ -36,6 +36,12 @@
 //! 4. Closing only ever lowers `close_last`. A rank that runs past it by the time it looks trims itself: its
 //!    `last_iteration` is `close_last` and the surplus is reported as `overrun`.
 //!
+//! # Without the standard library's machinery
+//!
+//! What the agent reaches of this room neither panics nor allocates (see [`crate::agent`]): [`create`], [`left_over`],
+//! [`folder`], [`clock`], the producer's half of [`ring`] and [`names`], on [`text`] and [`system`]. The sidecar's half
+//! ([`segment::Segment::attach`], [`sigbus`]) is under no such rule.
+//!
 //! # What happens on failure
 //!
 //! The sidecar forms no reference to bytes that the agent may write but through atomics, bounds-checks every index it
@@ -46,6 +52,7 @@
 pub mod atomics;
 pub mod clock;
 pub mod control;
+pub mod create;
 pub mod folder;
 pub mod gate;
 pub mod layout;
@@ -57,3 +64,5 @@ pub mod record;
 pub mod ring;
 pub mod segment;
 pub mod sigbus;
+pub mod system;
+pub mod text;

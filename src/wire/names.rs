@@ -7,9 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::layout::{NAMES_BYTES, NAMES_OFFSET};
 use super::segment::Segment;
+use super::text::FixedText;
 
 /// Longest name; longer ones are cut at a character.
 pub const MAX_NAME_BYTES: usize = 255;
+
+type Name = FixedText<{ MAX_NAME_BYTES + 1 }>;
 
 static APPENDING: AtomicBool = AtomicBool::new(false);
 
@@ -20,43 +23,38 @@ pub fn unlock() {
 
 /// The id of a name, appended if it is new; 0 when the table is full, or another thread is appending right now. Only the
 /// agent calls this.
-pub fn intern(segment: &Segment, name: &str) -> u64 {
+pub fn intern(segment: &Segment, name: &[u8]) -> u64 {
     if APPENDING.swap(true, Ordering::Acquire) {
         return 0;
     }
-    let id = find(segment, name).unwrap_or_else(|| append(segment, name));
+    let name = FixedText::from_bytes(name);
+    let id = find(segment, &name).unwrap_or_else(|| append(segment, &name));
     APPENDING.store(false, Ordering::Release);
     id
 }
 
-fn find(segment: &Segment, name: &str) -> Option<u64> {
+fn find(segment: &Segment, name: &Name) -> Option<u64> {
     let mut at = 0;
     let len = segment.status().names_len.load(Ordering::Relaxed);
     while at < len {
-        let found = get(segment, at + 8)?;
-        if found == name {
+        let found = read(segment, at, len)?;
+        if found == *name {
             return Some(at + 8);
         }
-        at += (2 + found.len() as u64).next_multiple_of(8);
+        at += (2 + found.as_bytes().len() as u64).next_multiple_of(8);
     }
     None
 }
 
-fn append(segment: &Segment, name: &str) -> u64 {
-    let mut end = name.len().min(MAX_NAME_BYTES);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    let bytes = &name.as_bytes()[..end];
+fn append(segment: &Segment, name: &Name) -> u64 {
+    let bytes = name.as_bytes();
     let at = segment.status().names_len.load(Ordering::Relaxed);
     let size = (2 + bytes.len() as u64).next_multiple_of(8);
-    if at + size > NAMES_BYTES {
+    if at.saturating_add(size) > NAMES_BYTES {
         return 0;
     }
-    let mut entry = [0u8; MAX_NAME_BYTES + 2];
-    entry[..2].copy_from_slice(&(bytes.len() as u16).to_ne_bytes());
-    entry[2..2 + bytes.len()].copy_from_slice(bytes);
-    segment.write_bytes(NAMES_OFFSET + at, &entry[..2 + bytes.len()]);
+    segment.write_bytes(NAMES_OFFSET + at, &(bytes.len() as u16).to_ne_bytes());
+    segment.write_bytes(NAMES_OFFSET + at + 2, bytes);
     // SYNC names: pairs with the acquire load in `get`.
     segment.status().names_len.store(at + size, Ordering::Release);
     at + 8
@@ -66,14 +64,20 @@ fn append(segment: &Segment, name: &str) -> u64 {
 pub fn get(segment: &Segment, id: u64) -> Option<String> {
     // SYNC names: pairs with the release store in `append`.
     let len = segment.status().names_len.load(Ordering::Acquire).min(NAMES_BYTES);
-    let at = id.checked_sub(8).filter(|at| at % 8 == 0 && at + 2 <= len)?;
-    let mut length = [0u8; 2];
-    segment.read_bytes(NAMES_OFFSET + at, &mut length);
-    let length = u64::from(u16::from_ne_bytes(length));
-    if length > MAX_NAME_BYTES as u64 || at + 2 + length > len {
+    let at = id.checked_sub(8).filter(|at| at % 8 == 0)?;
+    Some(read(segment, at, len)?.to_string())
+}
+
+/// The entry at `at` of a table of `len` bytes.
+fn read(segment: &Segment, at: u64, len: u64) -> Option<Name> {
+    if at.checked_add(2)? > len {
         return None;
     }
-    let mut bytes = vec![0u8; length as usize];
-    segment.read_bytes(NAMES_OFFSET + at + 2, &mut bytes);
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    let mut length = [0u8; 2];
+    segment.read_bytes(NAMES_OFFSET + at, &mut length);
+    let length = usize::from(u16::from_ne_bytes(length));
+    let mut bytes = [0u8; MAX_NAME_BYTES];
+    let bytes = bytes.get_mut(..length).filter(|_| at + 2 + length as u64 <= len)?;
+    segment.read_bytes(NAMES_OFFSET + at + 2, bytes);
+    Some(FixedText::from_bytes(bytes))
 }

@@ -17,7 +17,7 @@
 use std::sync::atomic::Ordering;
 
 use super::atomics::{Atomics, Native, Word};
-use super::layout::RingDescriptor;
+use super::layout::{Owner, RingDescriptor};
 use super::record::Words;
 
 /// Where a ring lives.
@@ -44,8 +44,25 @@ pub trait RingMemory {
     unsafe fn read(&self, index: u64) -> Words;
 }
 
+/// Claims a ring for the calling thread: one that nobody has, with nothing in it that the consumer has not taken.
+pub fn claim<M: RingMemory>(ring: &M, owner: &<M::A as Atomics>::U64) -> bool {
+    // SYNC owner: acquire sees all that the one before wrote; pairs with the release store at its end.
+    let found = owner.load(Ordering::Acquire);
+    let drained = || ring.head().load(Ordering::Relaxed) == ring.tail().load(Ordering::Acquire);
+    let free = found == Owner::Free as u64 || found == Owner::Released as u64 && drained();
+    if !free || owner.compare_exchange(found, Owner::Owned as u64, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        return false;
+    }
+    // Since we looked, another thread may have had it, written, and given it back: then there is something in it again.
+    if !drained() {
+        owner.store(found, Ordering::Release);
+        return false;
+    }
+    true
+}
+
 /// The writing end. One per ring: whoever makes one claims to be the only producer.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Producer<M: RingMemory> {
     memory: M,
     head: u64,

@@ -1,85 +1,34 @@
 //! The segment's file: made by an agent, found and mapped by a sidecar.
 //!
-//! [`Segment::create`] is the agent's way in, [`Segment::attach`] the sidecar's. Both give the same view: the header as
+//! [`Segment::create`] (see [`super::create`]) is the agent's way in, [`Segment::attach`] the sidecar's. Both give the same view: the header as
 //! it was copied out and checked, the control and status blocks (atomics only), the rings. A segment is opened once per
 //! process (see [`super::lock`] for why) and unmapped when dropped.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 
-use super::clock::{self, ClockKind};
+use super::clock::ClockKind;
 use super::layout::{
-    CONTROL_OFFSET, Control, Header, LAYOUT_VERSION, MAGIC, RECORD_BYTES, RINGS_OFFSET, RingDescriptor, Role,
-    STATUS_OFFSET, Shape, Status, pack,
+    CONTROL_OFFSET, Control, Header, RECORD_BYTES, RINGS_OFFSET, RingDescriptor, STATUS_OFFSET, Shape, Status,
 };
 use super::lock::{self, Party};
 use super::record::Words;
 use super::ring::MappedRing;
 use super::sigbus;
+use super::system;
+use super::text::PathText;
 
+pub use super::create::{CreateError, Identity};
 pub use super::folder::{default_folder, prepare_folder, user_id};
 
 /// Ending of a segment's file name.
 pub const EXTENSION: &str = "seg";
-
-/// Who a process is, as it says itself when it joins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// All groups of one engine.
-    pub job: String,
-    /// The ranks that step together.
-    pub group: String,
-    /// Rank within the group.
-    pub rank: u32,
-    /// Ranks of the group; 0 when not known.
-    pub world_size: u32,
-    /// Runs iterations, or emits spans only.
-    pub role: Role,
-    /// Engine and version.
-    pub engine: String,
-    /// What people call the rank.
-    pub label: String,
-    /// The process this one was forked from, or 0.
-    pub forked_from: u32,
-}
-
-/// Why an agent could not make its segment. The engine runs on without it.
-#[derive(Debug)]
-pub enum CreateError {
-    /// The folder cannot be used, and why.
-    Folder(PathBuf, String),
-    /// No room for a whole segment.
-    Space {
-        /// Where.
-        folder: PathBuf,
-        /// How much was asked for.
-        needed_bytes: u64,
-    },
-    /// Anything else the kernel said.
-    Io(&'static str, io::Error),
-}
-
-impl fmt::Display for CreateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Folder(folder, why) => write!(f, "segment folder {}: {why}", folder.display()),
-            Self::Space { folder, needed_bytes } => write!(
-                f,
-                "no room for a segment of {needed_bytes} bytes in {}: enlarge it (--shm-size in a container) or set STEPSCOPE_SEGMENT_BYTES lower",
-                folder.display()
-            ),
-            Self::Io(what, error) => write!(f, "{what}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for CreateError {}
 
 /// Whose segments a sidecar takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,12 +68,12 @@ impl std::error::Error for AttachError {}
 /// A mapped segment.
 #[derive(Debug)]
 pub struct Segment {
-    base: *mut u8,
-    shape: Shape,
-    header: Header,
-    file: File,
-    path: PathBuf,
-    guard: Option<sigbus::Guard>,
+    pub(super) base: *mut u8,
+    pub(super) shape: Shape,
+    pub(super) header: Header,
+    pub(super) file: OwnedFd,
+    pub(super) path: PathText,
+    pub(super) guard: Option<sigbus::Guard>,
 }
 
 // SAFETY: the mapping may be used from any thread; what is in it is atomics, or owned by protocol.
@@ -133,122 +82,15 @@ unsafe impl Send for Segment {}
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    /// Makes, reserves, fills and publishes a segment of this process in `folder`.
-    ///
-    /// # Errors
-    /// See [`CreateError`]; nothing is left behind.
-    pub fn create(folder: &Path, identity: &Identity, bytes: u64) -> Result<Self, CreateError> {
-        prepare_folder(folder)?;
-        let shape = Shape::of(bytes);
-        let clock = ClockKind::detect();
-        let pid = std::process::id();
-        let instance = clock.ticks() ^ clock::realtime_ns().rotate_left(20) ^ u64::from(pid) << 48;
-        let name = format!("{pid}-{instance:016x}.{EXTENSION}");
-        let hidden = folder.join(format!(".{name}"));
-        let path = folder.join(name);
-        // A folder that gives its group to its files (2770) is one that sides of different users share.
-        let shared = fs::metadata(folder).is_ok_and(|m| m.mode() & 0o2000 != 0);
-        let mode = if shared { 0o660 } else { 0o600 };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
-            .open(&hidden)
-            .map_err(|e| CreateError::Folder(folder.to_owned(), format!("cannot make a file: {e}")))?;
-        // The umask must not take the group's right away.
-        let _ = file.set_permissions(fs::Permissions::from_mode(mode));
-        // Locked before it is filled, so that nobody takes it for a left-over.
-        let locked = match lock::take(file.as_fd(), Party::Agent) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(CreateError::Io("lock", io::ErrorKind::WouldBlock.into())),
-            Err(e) => Err(CreateError::Io("lock", e)),
-        };
-        let made = locked.and_then(|()| Self::fill(&file, folder, shape, clock, pid, instance, identity));
-        let base = match made {
-            Ok(base) => base,
-            Err(error) => {
-                let _ = fs::remove_file(&hidden);
-                return Err(error);
-            }
-        };
-        let segment = Self { base, shape, header: Self::copy_header(base), file, path, guard: None };
-        fs::rename(&hidden, &segment.path).map_err(|e| {
-            let _ = fs::remove_file(&hidden);
-            CreateError::Io("rename", e)
-        })?;
-        Ok(segment)
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the parts of one header, used once")]
-    fn fill(
-        file: &File,
-        folder: &Path,
-        shape: Shape,
-        clock: ClockKind,
-        pid: u32,
-        instance: u64,
-        identity: &Identity,
-    ) -> Result<*mut u8, CreateError> {
-        // SAFETY: fd is open. Every page is there from now on: no SIGBUS for the engine, however full the tmpfs gets.
-        let refused = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, shape.segment_bytes as i64) };
-        match refused {
-            0 => {}
-            libc::ENOSPC | libc::ENOMEM | libc::EFBIG => {
-                return Err(CreateError::Space { folder: folder.to_owned(), needed_bytes: shape.segment_bytes });
-            }
-            code => {
-                return Err(CreateError::Io("posix_fallocate", io::Error::from_raw_os_error(code)));
-            }
-        }
-        let base = map(file, shape.segment_bytes).map_err(|e| CreateError::Io("mmap", e))?;
-        let header = Header {
-            magic: 0,
-            layout_version: LAYOUT_VERSION,
-            role: identity.role as u32,
-            segment_bytes: shape.segment_bytes,
-            ring_records: shape.ring_records,
-            ring_count: shape.ring_count,
-            data_offset: shape.data_offset,
-            pid,
-            rank: identity.rank,
-            world_size: identity.world_size,
-            clock: clock as u32,
-            attach: clock.anchor(),
-            instance,
-            forked_from: identity.forked_from,
-            membarrier: u32::from(super::membarrier::register()),
-            reserved: [0; 2],
-            job: pack(&identity.job),
-            group: pack(&identity.group),
-            engine: pack(&identity.engine),
-            label: pack(&identity.label),
-            agent: pack(env!("CARGO_PKG_VERSION")),
-            reserved_tail: [0; 8],
-        };
-        // SAFETY: nobody else knows this file yet, and the mapping is larger than a header.
-        unsafe { base.cast::<Header>().write(header) };
-        // SYNC magic: whoever sees it sees the header; pairs with the acquire load in `attach`.
-        // SAFETY: in bounds, aligned.
-        unsafe { AtomicU64::from_ptr(base.cast()) }.store(MAGIC, Ordering::Release);
-        Ok(base)
-    }
-
-    fn copy_header(base: *mut u8) -> Header {
-        // SYNC magic: pairs with the release store in `fill`.
-        // SAFETY: in bounds, aligned; volatile, because a hostile writer may change it under us: we check our copy.
-        unsafe {
-            AtomicU64::from_ptr(base.cast()).load(Ordering::Acquire);
-            base.cast::<Header>().read_volatile()
-        }
-    }
-
     /// Opens, checks, locks and maps the segment at `path` as its one consumer.
     ///
     /// # Errors
     /// See [`AttachError`]; the file is left as it was.
     pub fn attach(path: &Path, trust: Trust) -> Result<Self, AttachError> {
+        let name = PathText::from(path);
+        if name.is_cut() {
+            return Err(AttachError::Refused("its path is too long".into()));
+        }
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -280,11 +122,13 @@ impl Segment {
         match lock::take(file.as_fd(), Party::Consumer) {
             Ok(true) => {}
             Ok(false) => return Err(AttachError::Elsewhere),
-            Err(e) => return Err(AttachError::Io(e)),
+            Err(code) => return Err(AttachError::Io(io::Error::from_raw_os_error(code))),
         }
-        let base = map(&file, shape.segment_bytes).map_err(AttachError::Io)?;
+        let file = OwnedFd::from(file);
+        let base =
+            map(&file, shape.segment_bytes).map_err(|code| AttachError::Io(io::Error::from_raw_os_error(code)))?;
         let guard = sigbus::Guard::new(base as usize, shape.segment_bytes as usize);
-        let segment = Self { base, shape, header, file, path: path.to_owned(), guard };
+        let segment = Self { base, shape, header, file, path: name, guard };
         if segment.guard.is_none() {
             return Err(AttachError::Refused("more segments than one sidecar takes".into()));
         }
@@ -303,7 +147,7 @@ impl Segment {
 
     /// Where the file is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.path.as_path()
     }
 
     /// First byte of the mapping; for the hook, which wants its words without a detour.
@@ -376,7 +220,7 @@ impl Segment {
     /// Whether the file was cut short under the mapping.
     pub fn lost(&self) -> bool {
         self.guard.as_ref().is_some_and(sigbus::Guard::lost)
-            || self.file.metadata().is_ok_and(|m| m.len() < self.shape.segment_bytes)
+            || system::status_of(&self.file).is_ok_and(|s| (s.st_size as u64) < self.shape.segment_bytes)
     }
 
     /// Wakes the agent's helper thread.
@@ -400,21 +244,34 @@ impl Segment {
 
     /// Removes the file. The mapping stays.
     pub fn unlink(&self) {
-        let _ = fs::remove_file(&self.path);
+        let _ = system::remove(&self.path);
     }
 
+    /// Writes names, before their length is published; nothing where it would be out of bounds.
     pub(super) fn write_bytes(&self, offset: u64, bytes: &[u8]) {
-        assert!(offset + bytes.len() as u64 <= self.shape.segment_bytes, "write out of bounds");
-        // SAFETY: in bounds; names are written before their length is published.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.base.add(offset as usize), bytes.len()) };
+        if self.is_within(offset, bytes.len()) {
+            // SAFETY: in bounds; nobody reads there yet.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.base.add(offset as usize), bytes.len()) };
+        }
     }
 
+    /// Reads names; leaves `out` as it is where it would be out of bounds.
     pub(super) fn read_bytes(&self, offset: u64, out: &mut [u8]) {
-        assert!(offset + out.len() as u64 <= self.shape.segment_bytes, "read out of bounds");
-        for (i, byte) in out.iter_mut().enumerate() {
-            // SAFETY: in bounds; volatile byte reads, because a stranger may write meanwhile.
-            *byte = unsafe { self.base.add(offset as usize + i).read_volatile() };
+        if self.is_within(offset, out.len()) {
+            for (i, byte) in out.iter_mut().enumerate() {
+                // SAFETY: in bounds; volatile byte reads, because a stranger may write meanwhile.
+                *byte = unsafe { self.base.add(offset as usize + i).read_volatile() };
+            }
         }
+    }
+
+    fn is_within(&self, offset: u64, bytes: usize) -> bool {
+        offset.checked_add(bytes as u64).is_some_and(|end| end <= self.shape.segment_bytes)
+    }
+
+    /// Whether a place lies in this mapping.
+    pub fn holds(&self, place: *const u8) -> bool {
+        (place as usize).wrapping_sub(self.base as usize) < self.shape.segment_bytes as usize
     }
 }
 
@@ -426,7 +283,7 @@ impl Drop for Segment {
     }
 }
 
-fn map(file: &File, bytes: u64) -> io::Result<*mut u8> {
+pub(super) fn map(file: &OwnedFd, bytes: u64) -> Result<*mut u8, i32> {
     // SAFETY: a fresh shared mapping of a file that is at least this long.
     let base = unsafe {
         libc::mmap(
@@ -438,7 +295,7 @@ fn map(file: &File, bytes: u64) -> io::Result<*mut u8> {
             0,
         )
     };
-    if base == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(base.cast()) }
+    if base == libc::MAP_FAILED { Err(system::last_error()) } else { Ok(base.cast()) }
 }
 
 fn owner_is_trusted(path: &Path, meta: &fs::Metadata, trust: Trust) -> Result<(), AttachError> {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 /// Mappings that can be guarded at a time.
 const SLOTS: usize = 1024;
 
+#[derive(Debug)]
 struct Slot {
     base: AtomicUsize,
     bytes: AtomicUsize,
@@ -24,17 +25,17 @@ static PREVIOUS: AtomicUsize = AtomicUsize::new(0);
 
 /// A guarded mapping; unguarded again when dropped.
 #[derive(Debug)]
-pub struct Guard(usize);
+pub struct Guard(&'static Slot);
 
 impl Guard {
     /// Guards `bytes` at `base`; `None` when too many mappings are guarded already.
     pub fn new(base: usize, bytes: usize) -> Option<Self> {
         INSTALL.call_once(install);
-        for (i, slot) in SLOT.iter().enumerate() {
+        for slot in &SLOT {
             if slot.base.compare_exchange(0, base, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 slot.lost.store(0, Ordering::Relaxed);
                 slot.bytes.store(bytes, Ordering::Release);
-                return Some(Self(i));
+                return Some(Self(slot));
             }
         }
         None
@@ -42,14 +43,14 @@ impl Guard {
 
     /// Whether the file behind the mapping was cut short.
     pub fn lost(&self) -> bool {
-        SLOT[self.0].lost.load(Ordering::Acquire) == 1
+        self.0.lost.load(Ordering::Acquire) == 1
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        SLOT[self.0].bytes.store(0, Ordering::Release);
-        SLOT[self.0].base.store(0, Ordering::Release);
+        self.0.bytes.store(0, Ordering::Release);
+        self.0.base.store(0, Ordering::Release);
     }
 }
 

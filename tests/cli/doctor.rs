@@ -48,7 +48,7 @@ fn segment(folder: &Path) -> Segment {
         label: "tp3".into(),
         forked_from: 0,
     };
-    Segment::create(folder, &identity, 128 << 10).unwrap()
+    Segment::create(&folder.into(), &identity, 128 << 10).unwrap()
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod cut_short;
 mod disk_full;
 mod exec;
 mod fork;
+mod jobs;
 mod killed_ranks;
 mod loads;
 mod second_sidecar;

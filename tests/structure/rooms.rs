@@ -70,8 +70,20 @@ const WORDS: &[(&str, &[&str])] = &[
     ("SYS_membarrier", &["src/wire/"]),
     // The collector names the order of its loads; a service keeps flags of its own.
     ("sync::atomic", &["src/wire/", "src/agent/", "src/collector/source.rs", "src/service/state.rs"]),
-    // Handlers of a signal, of fork and exit; the hook's slow halves, which must not unwind.
-    ("extern \"C\"", &["src/agent/ffi.rs", "src/agent/process.rs", "src/agent/hook.rs", "src/wire/sigbus.rs"]),
+    // Handlers of a signal, of fork and exit, of a thread's begin and end; the hook's slow halves, which must not unwind.
+    (
+        "extern \"C\"",
+        &[
+            "src/agent/ffi.rs",
+            "src/agent/process.rs",
+            "src/agent/hook.rs",
+            "src/agent/helper.rs",
+            "src/agent/threads.rs",
+            "src/wire/sigbus.rs",
+        ],
+    ),
+    // The environment is only read: engines read theirs in other threads without a lock.
+    ("setenv", &[]),
     ("no_mangle", &["src/agent/ffi.rs"]),
     // statvfs has no safe form.
     ("allow(unsafe_code", &["src/wire/mod.rs", "src/agent/mod.rs", "src/doctor/space.rs"]),

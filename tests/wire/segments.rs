@@ -27,10 +27,10 @@ fn genuine() -> Vec<u8> {
         world_size: 4,
         role: Role::Rank,
         engine: "test".into(),
-        label: String::new(),
+        label: "".into(),
         forked_from: 0,
     };
-    let segment = Segment::create(folder.path(), &identity, BYTES).unwrap();
+    let segment = Segment::create(&folder.path().into(), &identity, BYTES).unwrap();
     std::fs::read(segment.path()).unwrap()
 }
 
