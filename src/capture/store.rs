@@ -4,7 +4,7 @@
 //! two sidecars never share one.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -105,9 +105,10 @@ impl Store {
     pub fn save(&self, manifest: &Manifest) -> io::Result<()> {
         let folder = self.folder(&manifest.capture_id);
         let part = folder.join("manifest.json.part");
-        let mut file = File::create(&part)?;
-        serde_json::to_writer_pretty(&mut file, manifest)?;
-        file.write_all(b"\n")?;
+        // One write: a serializer that writes through to the file makes one per word, some two thousand.
+        let mut text = serde_json::to_vec_pretty(manifest)?;
+        text.push(b'\n');
+        fs::write(&part, text)?;
         fs::rename(part, folder.join("manifest.json"))
     }
 
