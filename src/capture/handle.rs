@@ -9,7 +9,9 @@ use tokio::sync::{oneshot, watch};
 
 use super::export::{self, Export};
 use super::manifest::{CaptureId, Manifest, State};
+use super::progress::Progress;
 use super::request::{CaptureError, StartError, StartRequest, TraceFormat};
+use super::session::Session;
 use super::store::Store;
 
 /// One attached rank, as `status` shows it.
@@ -91,17 +93,40 @@ pub struct Stopped {
 /// What others talk to the session through. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Captures {
-    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) commands: mpsc::SyncSender<Command>,
     pub(super) shared: Arc<Shared>,
 }
 
-/// What the session's thread is asked.
+/// How a start is answered.
+pub(super) type StartReply = oneshot::Sender<Result<Arc<Manifest>, StartError>>;
+/// How a stop is answered.
+pub(super) type StopReply = oneshot::Sender<Result<Option<Stopped>, CaptureError>>;
+
+/// What the session's thread is asked by callers, and told by its own threads.
 pub(super) enum Command {
-    Start(StartRequest, oneshot::Sender<Result<Arc<Manifest>, StartError>>),
-    Stop(Option<CaptureId>, oneshot::Sender<Result<Option<Stopped>, CaptureError>>),
-    Delete(String, oneshot::Sender<Result<(), CaptureError>>),
-    Exported(CaptureId, std::io::Result<super::manifest::Artifact>),
+    Start(StartRequest, StartReply),
+    Stop(Option<CaptureId>, StopReply),
+    /// Gives the capture up to the caller, who then removes its files.
+    Delete(String, oneshot::Sender<Result<Arc<Manifest>, CaptureError>>),
+    /// The caller could not: it is there still, and takes these bytes.
+    NotDeleted(Arc<Manifest>, u64),
     ShutDown(oneshot::Sender<()>),
+    /// The folder and the manifest of the capture that starts are there, or why not.
+    Begun(Result<(), String>),
+    /// An interrupted capture is ready to be ended.
+    Resumed(Box<(Session, Manifest, Arc<Progress>)>),
+    /// The running capture is over: its manifest, and the bytes it takes if that is its last one.
+    Finished(Box<Manifest>, u64),
+    /// A trace was written, or not: the last manifest, and the bytes the capture takes.
+    Exported(Box<Manifest>, u64),
+    /// Retention's work was done.
+    Removed(CaptureId, std::io::Result<()>),
+}
+
+/// Why a command was not answered.
+enum Unanswered {
+    Busy,
+    Gone,
 }
 
 /// What the session's thread publishes.
@@ -110,15 +135,20 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) snapshot: RwLock<Arc<Snapshot>>,
     pub(super) manifests: RwLock<BTreeMap<CaptureId, Arc<Manifest>>>,
+    /// The capture that keeps others from starting.
+    pub(super) holder: RwLock<Option<CaptureId>>,
     /// Counts changes of any manifest.
     pub(super) changed: watch::Sender<u64>,
 }
 
 impl Captures {
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Unanswered> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).ok()?;
-        answer.await.ok()
+        self.commands.try_send(command(reply)).map_err(|e| match e {
+            mpsc::TrySendError::Full(_) => Unanswered::Busy,
+            mpsc::TrySendError::Disconnected(_) => Unanswered::Gone,
+        })?;
+        answer.await.map_err(|_| Unanswered::Gone)
     }
 
     /// Agrees on a window with every rank asked for, within milliseconds.
@@ -126,7 +156,11 @@ impl Captures {
     /// # Errors
     /// See [`StartError`]; then nothing was started.
     pub async fn start(&self, request: StartRequest) -> Result<Arc<Manifest>, StartError> {
-        self.ask(|reply| Command::Start(request, reply)).await.unwrap_or(Err(StartError::ShuttingDown))
+        // Known without asking, and then not even a busy session keeps the caller waiting.
+        if let Some(id) = self.shared.holder() {
+            return Err(StartError::Running(id));
+        }
+        self.ask(|reply| Command::Start(request, reply)).await?
     }
 
     /// Orders the running capture to close, and says how it stands; the rest goes on behind. With nothing running, the
@@ -135,7 +169,7 @@ impl Captures {
     /// # Errors
     /// [`CaptureError::Unknown`] for an id that is not there.
     pub async fn stop(&self, id: Option<CaptureId>) -> Result<Option<Stopped>, CaptureError> {
-        self.ask(|reply| Command::Stop(id, reply)).await.unwrap_or(Err(CaptureError::ShuttingDown))
+        self.ask(|reply| Command::Stop(id, reply)).await?
     }
 
     /// What was last published.
@@ -183,7 +217,18 @@ impl Captures {
     /// [`CaptureError::Busy`] while it runs or is exported.
     pub async fn delete(&self, id: &str) -> Result<(), CaptureError> {
         let id = id.to_owned();
-        self.ask(|reply| Command::Delete(id, reply)).await.unwrap_or(Err(CaptureError::ShuttingDown))
+        let manifest = self.ask(|reply| Command::Delete(id, reply)).await??;
+        let (captures, id) = (self.clone(), manifest.capture_id.clone());
+        let remove = move || {
+            let store = &captures.shared.store;
+            store.delete(&manifest.capture_id).map_err(|error| {
+                let bytes = store.bytes(&manifest.capture_id);
+                let _ = captures.commands.try_send(Command::NotDeleted(manifest, bytes));
+                error.to_string()
+            })
+        };
+        let removed = tokio::task::spawn_blocking(remove).await;
+        removed.unwrap_or_else(|e| Err(e.to_string())).map_err(|reason| CaptureError::Files { id, reason })
     }
 
     /// A writer of the trace, and the file name to offer.
@@ -234,7 +279,34 @@ impl Captures {
     }
 }
 
+impl From<Unanswered> for StartError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Busy => Self::Busy,
+            Unanswered::Gone => Self::ShuttingDown,
+        }
+    }
+}
+
+impl From<Unanswered> for CaptureError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Busy => Self::TooMany,
+            Unanswered::Gone => Self::ShuttingDown,
+        }
+    }
+}
+
 impl Shared {
+    fn holder(&self) -> Option<CaptureId> {
+        self.holder.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on this capture keeps others from starting.
+    pub(super) fn held_by(&self, id: Option<CaptureId>) {
+        *self.holder.write().unwrap_or_else(PoisonError::into_inner) = id;
+    }
+
     pub(super) fn manifests(&self) -> RwLockReadGuard<'_, BTreeMap<CaptureId, Arc<Manifest>>> {
         self.manifests.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -257,5 +329,32 @@ impl Shared {
     pub(super) fn remove(&self, id: &CaptureId) {
         self.manifests.write().unwrap_or_else(PoisonError::into_inner).remove(id);
         self.changed.send_modify(|n| *n += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_finds_the_queue_full_is_told_so_at_once() {
+        let data = tempfile::tempdir().unwrap();
+        let shared = Shared {
+            store: Store::open(data.path()).unwrap(),
+            snapshot: Default::default(),
+            manifests: Default::default(),
+            holder: Default::default(),
+            changed: Default::default(),
+        };
+        let (commands, inbox) = mpsc::sync_channel(1);
+        let captures = Captures { commands, shared: Arc::new(shared) };
+        captures.commands.try_send(Command::Begun(Ok(()))).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            assert!(matches!(captures.start(StartRequest::default()).await, Err(StartError::Busy)));
+            assert!(matches!(captures.stop(None).await, Err(CaptureError::TooMany)));
+            drop(inbox);
+            assert!(matches!(captures.stop(None).await, Err(CaptureError::ShuttingDown)));
+        });
     }
 }

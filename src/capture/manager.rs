@@ -1,7 +1,10 @@
-//! The thread that owns it all: collector, running capture, files. It answers commands within milliseconds and never
-//! waits on an engine; exports run on threads of their own.
+//! The thread that holds the session: collector and running capture. It answers commands within milliseconds and waits for
+//! nobody: not for an engine, and not for the disk, which threads of their own write to ([`super::files`],
+//! [`super::exporter`]). So a lease is renewed however long a write takes.
+//!
+//! A start is answered when its files are there, a stop at once; one that cancels, when that is written down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -10,24 +13,34 @@ use crate::collector::Collector;
 use crate::wire::clock::realtime_ns;
 use crate::wire::segment::Trust;
 
-use super::handle::{Captures, Command, Shared, Snapshot, Stopped};
-use super::manifest::{Artifact, CaptureId, ClosedBy, Complete, Manifest, State, Window};
+use super::exporter::{self, Work};
+use super::files::{self, Files, Job};
+use super::handle::{Captures, Command, Shared, Snapshot, StartReply, StopReply, Stopped};
+use super::manifest::{CaptureId, ClosedBy, Manifest, State};
 use super::options::Options;
 use super::request::{CaptureError, StartError, StartRequest};
-use super::running::{Plan, Running};
+use super::running::Running;
 use super::store::{Kept, Retention, Store};
-use super::{export, plan, recover, snapshot};
+use super::{plan, snapshot, threads};
 
 const SCAN_EVERY: Duration = Duration::from_millis(200);
+/// How often a lease is renewed; a short one more often, so that one renewal may be late.
 const LEASE_EVERY: Duration = Duration::from_secs(1);
+const LEASE_SHARE: u32 = 3;
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// Commands that may wait; callers beyond that are told to come again.
+const QUEUE: usize = 1024;
 /// Commands answered between two turns.
 const BURST: usize = 64;
-/// A turn while records come fast; a consumer that looks every millisecond costs the producer nothing.
-const HOT_TURN: Duration = Duration::from_millis(1);
-/// A turn while few do: the engine's cores are not ours.
-const CALM_TURN: Duration = Duration::from_millis(5);
+/// Captures that may wait for their trace; a start beyond that is told to come again.
+const WAITING_EXPORTS: usize = 256;
+/// A turn while a capture runs: the engine's cores are not ours.
+const TURN: Duration = Duration::from_millis(5);
 const IDLE_TURN: Duration = Duration::from_millis(50);
+/// How long a start may wait for the disk.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a stop that cancels may.
+const CANCEL_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Why the session could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +53,12 @@ pub enum OpenError {
         /// What the file system said.
         source: std::io::Error,
     },
-    /// The thread.
-    #[error("the capture thread could not be started: {0}")]
+    /// A thread.
+    #[error("the session's threads could not be started: {0}")]
     Thread(std::io::Error),
 }
 
-/// Opens the data folder, finishes what an earlier sidecar left, and starts the thread.
+/// Opens the data folder, finishes what an earlier sidecar left, and starts the threads.
 ///
 /// # Errors
 /// See [`OpenError`].
@@ -57,38 +70,52 @@ pub fn open(options: Options) -> Result<Captures, OpenError> {
         store,
         snapshot: Default::default(),
         manifests: Default::default(),
+        holder: Default::default(),
         changed: Default::default(),
     });
     for manifest in manifests {
         shared.publish(Arc::new(manifest));
     }
-    let (commands, inbox) = mpsc::channel();
-    let captures = Captures { commands: commands.clone(), shared: shared.clone() };
-    let manager = Manager::new(options, shared, commands);
-    std::thread::Builder::new()
-        .name("stepscope-capture".into())
-        .spawn(move || {
-            let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| manager.run(&inbox)));
-            if ran.is_err() {
-                // Without this thread nothing can be started or ended. Whoever supervises us starts us anew, and then the
-                // running capture is finished from its fragments; meanwhile the agents close by their lease.
-                tracing::error!("the capture thread panicked: the sidecar ends, so that it can be restarted");
-                std::process::exit(1);
-            }
-        })
-        .map_err(OpenError::Thread)?;
-    Ok(captures)
+    let (commands, inbox) = mpsc::sync_channel(QUEUE);
+    let (files, jobs) = mpsc::sync_channel(files::QUEUE);
+    let (exporter, work) = mpsc::sync_channel(1);
+    let manager = Manager::new(options, shared.clone(), files, exporter);
+    let writer = Files::new(shared.clone(), commands.clone());
+    let (written, answers) = (shared.clone(), commands.clone());
+    threads::start("stepscope-files", move || writer.run(&jobs)).map_err(OpenError::Thread)?;
+    threads::start("stepscope-export", move || exporter::run(&written, &answers, &work)).map_err(OpenError::Thread)?;
+    threads::start("stepscope-capture", move || manager.run(&inbox)).map_err(OpenError::Thread)?;
+    Ok(Captures { commands, shared })
+}
+
+/// A start that waits for the disk.
+struct Starting {
+    reply: StartReply,
+    until: Instant,
+}
+
+/// A stop that waits for the end of what it cancelled.
+struct Stopping {
+    reply: StopReply,
+    until: Instant,
 }
 
 struct Manager {
     options: Options,
     shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
+    files: mpsc::SyncSender<Job>,
+    exporter: mpsc::SyncSender<Work>,
     collector: Collector,
     running: Option<Running>,
+    starting: Option<Starting>,
+    stopping: Vec<Stopping>,
     /// Interrupted captures that wait for their turn.
     interrupted: Vec<Arc<Manifest>>,
-    exports: usize,
+    /// The one that is being taken up.
+    resuming: Option<CaptureId>,
+    /// What waits for the exporter, which does one thing at a time.
+    work: VecDeque<Work>,
+    working: bool,
     leaving: Vec<tokio::sync::oneshot::Sender<()>>,
     finished_total: [u64; 3],
     /// Final captures and what they take on disk, oldest first.
@@ -99,18 +126,28 @@ struct Manager {
 }
 
 impl Manager {
-    fn new(options: Options, shared: Arc<Shared>, commands: mpsc::Sender<Command>) -> Self {
+    fn new(
+        options: Options,
+        shared: Arc<Shared>,
+        files: mpsc::SyncSender<Job>,
+        exporter: mpsc::SyncSender<Work>,
+    ) -> Self {
         let trust = if options.trust_group { Trust::Group } else { Trust::Owner };
         let collector = Collector::new(options.dir.clone(), trust);
         let now = Instant::now();
         Self {
             options,
             shared,
-            commands,
+            files,
+            exporter,
             collector,
             running: None,
+            starting: None,
+            stopping: Vec::new(),
             interrupted: Vec::new(),
-            exports: 0,
+            resuming: None,
+            work: VecDeque::new(),
+            working: false,
             leaving: Vec::new(),
             finished_total: [0; 3],
             kept: BTreeMap::new(),
@@ -122,14 +159,11 @@ impl Manager {
 
     fn run(mut self, inbox: &mpsc::Receiver<Command>) {
         self.collector.scan(Instant::now());
-        self.take_up_interrupted();
-        let finals: Vec<Arc<Manifest>> =
-            self.shared.manifests().values().filter(|m| m.state.is_final()).cloned().collect();
-        finals.iter().for_each(|m| self.note_size(m));
-        self.apply_retention();
+        self.take_up();
         self.publish(Instant::now());
+        let mut due = Instant::now();
         loop {
-            match inbox.recv_timeout(self.pause()) {
+            match inbox.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(command) => {
                     self.answer(command);
                     // Whoever else waits is answered before anything else is done.
@@ -138,8 +172,15 @@ impl Manager {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
-            self.turn();
-            if !self.leaving.is_empty() && self.running.is_none() && self.exports == 0 {
+            let now = Instant::now();
+            let pause = if self.running.is_some() { TURN } else { IDLE_TURN };
+            if now >= due {
+                self.turn(now);
+                due = now + pause;
+            }
+            // A capture may have begun.
+            due = due.min(now + pause);
+            if !self.leaving.is_empty() && self.is_at_rest() {
                 self.publish(Instant::now());
                 for reply in self.leaving.drain(..) {
                     let _ = reply.send(());
@@ -149,59 +190,69 @@ impl Manager {
         }
     }
 
-    fn pause(&self) -> Duration {
-        match &self.running {
-            Some(running) if running.is_busy() => HOT_TURN,
-            Some(_) => CALM_TURN,
-            None => IDLE_TURN,
-        }
+    fn is_at_rest(&self) -> bool {
+        self.running.is_none() && self.resuming.is_none() && !self.working && self.work.is_empty()
     }
 
-    fn turn(&mut self) {
-        let now = Instant::now();
+    fn turn(&mut self, now: Instant) {
         if now.duration_since(self.scanned) >= SCAN_EVERY {
             self.scanned = now;
             self.collector.scan(now);
             // What an interrupted capture needs is known once it is taken up.
-            let (running, waiting) = (&self.running, !self.interrupted.is_empty());
+            let (running, waiting) = (&self.running, !self.interrupted.is_empty() || self.resuming.is_some());
             self.collector.release(now, |id| waiting || running.as_ref().is_some_and(|r| r.uses(id)));
         }
         if let Some(running) = &mut self.running {
-            if now.duration_since(self.renewed) >= LEASE_EVERY {
+            if now.duration_since(self.renewed) >= LEASE_EVERY.min(self.options.lease / LEASE_SHARE) {
                 self.renewed = now;
                 running.renew_lease(&mut self.collector);
             }
-            if running.turn(&mut self.collector, &self.shared.store) {
-                self.finish();
-            }
+            running.turn(&mut self.collector, &self.files);
         }
+        self.lose_patience(now);
         if self.running.is_none()
+            && self.resuming.is_none()
             && let Some(manifest) = self.interrupted.pop()
         {
-            self.resume(&manifest);
+            self.resume(manifest);
         }
+        self.hand_out_work();
         if now.duration_since(self.published) >= PUBLISH_EVERY {
             self.publish(now);
         }
     }
 
+    /// Nobody waits for a disk for ever.
+    fn lose_patience(&mut self, now: Instant) {
+        if let Some(starting) = self.starting.take_if(|s| now >= s.until) {
+            let reason = format!("the data folder has not answered for {} s", START_PATIENCE.as_secs());
+            let _ = starting.reply.send(Err(StartError::Store(reason)));
+            if let Some(running) = &mut self.running {
+                running.stop(ClosedBy::Failed);
+            }
+        }
+        if self.stopping.iter().any(|s| now >= s.until) {
+            self.answer_stops();
+        }
+    }
+
+    fn answer_stops(&mut self) {
+        let manifest = self.running.as_mut().map(Running::refresh).or_else(|| self.shared.find("latest"));
+        for stop in self.stopping.drain(..) {
+            let stopped = manifest.clone().map(|manifest| Stopped { manifest, was_over: false });
+            let _ = stop.reply.send(Ok(stopped));
+        }
+    }
+
     fn answer(&mut self, command: Command) {
         match command {
-            Command::Start(request, reply) => {
-                let started = self.start(request);
-                if started.is_ok() {
-                    self.publish(Instant::now());
-                }
-                let _ = reply.send(started);
-            }
-            Command::Stop(id, reply) => {
-                let stopped = self.stop(id);
-                let _ = reply.send(stopped);
-            }
-            Command::Delete(id, reply) => {
-                let _ = reply.send(self.delete(&id));
-            }
-            Command::Exported(id, result) => self.exported(&id, result),
+            Command::Start(request, reply) => match self.start(request) {
+                Ok(()) => self.starting = Some(Starting { reply, until: Instant::now() + START_PATIENCE }),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Command::Stop(id, reply) => self.stop(id, reply),
+            Command::Delete(id, reply) => drop(reply.send(self.delete(&id))),
+            Command::NotDeleted(manifest, bytes) => self.keep(manifest, bytes),
             Command::ShutDown(reply) => {
                 self.interrupted.clear();
                 if let Some(running) = &mut self.running {
@@ -209,103 +260,142 @@ impl Manager {
                 }
                 self.leaving.push(reply);
             }
+            Command::Begun(begun) => self.begun(begun),
+            Command::Resumed(resumed) => {
+                let (session, manifest, progress) = *resumed;
+                self.resuming = None;
+                self.running = Some(Running::resumed(session, manifest, progress, self.options.lease));
+            }
+            Command::Finished(manifest, bytes) => self.finished(*manifest, bytes),
+            Command::Exported(manifest, bytes) => {
+                self.working = false;
+                self.end(*manifest, bytes);
+                self.hand_out_work();
+            }
+            Command::Removed(id, removed) => {
+                self.working = false;
+                match removed {
+                    Ok(()) => tracing::info!(capture = %id, "removed by retention"),
+                    Err(error) => tracing::warn!(capture = %id, %error, "retention could not remove it"),
+                }
+                self.hand_out_work();
+            }
         }
     }
 
-    fn start(&mut self, request: StartRequest) -> Result<Arc<Manifest>, StartError> {
+    fn start(&mut self, request: StartRequest) -> Result<(), StartError> {
         if !self.leaving.is_empty() {
             return Err(StartError::ShuttingDown);
         }
-        if let Some(running) = &self.running {
-            return Err(StartError::Running(running.id().clone()));
+        if let Some(id) = self.holder() {
+            return Err(StartError::Running(id));
         }
-        if let Some(waiting) = self.interrupted.last() {
-            return Err(StartError::Running(waiting.capture_id.clone()));
+        if self.work.len() >= WAITING_EXPORTS {
+            return Err(StartError::Busy);
         }
         self.collector.scan(Instant::now());
         let (plan, window) = plan::make(&self.options, &request, &self.collector)?;
-        let manifest = new_manifest(&request, &plan, window);
-        let mut running = Running::start(&mut self.collector, &self.shared.store, &plan, manifest)?;
+        let manifest = plan::manifest(&request, &plan, window);
+        let (running, begin) = Running::start(&mut self.collector, &plan, manifest)?;
+        if self.files.try_send(Job::Begin(Box::new(begin))).is_err() {
+            running.let_go(&mut self.collector);
+            return Err(StartError::Busy);
+        }
         self.renewed = Instant::now();
-        let manifest = running.refresh();
-        tracing::info!(capture = %manifest.capture_id, ranks = manifest.ranks.len(), "capture accepted");
-        self.shared.publish(manifest.clone());
         self.running = Some(running);
-        Ok(manifest)
+        self.shared.held_by(self.holder());
+        Ok(())
     }
 
-    fn stop(&mut self, id: Option<CaptureId>) -> Result<Option<Stopped>, CaptureError> {
-        let known = match &id {
-            Some(id) => Some(self.shared.find(&id.0).ok_or_else(|| CaptureError::Unknown(id.0.clone()))?),
-            None => self.shared.find("latest"),
+    /// The capture that keeps others from starting.
+    fn holder(&self) -> Option<CaptureId> {
+        let running = self.running.as_ref().map(Running::id).or(self.resuming.as_ref());
+        running.or(self.interrupted.last().map(|m| &m.capture_id)).cloned()
+    }
+
+    /// The files of the capture that starts are there, or can't be made.
+    fn begun(&mut self, begun: Result<(), String>) {
+        let Some(running) = &mut self.running else { return };
+        let answer = match begun {
+            Ok(()) => {
+                running.has_begun();
+                let manifest = running.refresh();
+                tracing::info!(capture = %manifest.capture_id, ranks = manifest.ranks.len(), "capture accepted");
+                // Somebody may have stopped it already.
+                running.turn(&mut self.collector, &self.files);
+                self.publish(Instant::now());
+                Ok(manifest)
+            }
+            Err(reason) => {
+                self.let_go();
+                // Who stopped it is told of what there was before.
+                self.answer_stops();
+                Err(StartError::Store(reason))
+            }
         };
-        let Some(running) = self.running.as_mut().filter(|r| id.as_ref().is_none_or(|id| id == r.id())) else {
-            return Ok(known.map(|manifest| Stopped { was_over: manifest.state.is_final(), manifest }));
+        if let Some(starting) = self.starting.take() {
+            let _ = starting.reply.send(answer);
+        }
+    }
+
+    fn let_go(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.let_go(&mut self.collector);
+        }
+        self.shared.held_by(self.holder());
+    }
+
+    fn stop(&mut self, id: Option<CaptureId>, reply: StopReply) {
+        let running = self.running.as_mut().filter(|r| id.as_ref().is_none_or(|id| id == r.id()));
+        let Some(running) = running else {
+            let known = self.shared.find(id.as_ref().map_or("latest", |id| &id.0));
+            let _ = reply.send(match (known, id) {
+                (None, Some(id)) => Err(CaptureError::Unknown(id.0)),
+                (known, _) => Ok(known.map(|manifest| Stopped { was_over: manifest.state.is_final(), manifest })),
+            });
+            return;
         };
-        let running_id = running.id().0.clone();
         running.stop(ClosedBy::Stop);
-        if running.turn(&mut self.collector, &self.shared.store) {
-            self.finish();
-        } else {
-            self.shared.publish(running.refresh());
+        running.turn(&mut self.collector, &self.files);
+        if running.is_cancelled() {
+            self.stopping.push(Stopping { reply, until: Instant::now() + CANCEL_PATIENCE });
+            return;
         }
-        Ok(self.shared.find(&running_id).map(|manifest| Stopped { manifest, was_over: false }))
+        let manifest = running.refresh();
+        if running.is_known() {
+            self.shared.publish(manifest.clone());
+        }
+        let _ = reply.send(Ok(Some(Stopped { manifest, was_over: false })));
     }
 
-    /// The running capture is over: its manifest is judged, its trace is written behind it.
-    fn finish(&mut self) {
-        let Some(running) = self.running.take() else { return };
-        let manifest = running.finish(&mut self.collector, &self.shared.store);
+    /// The running capture is over and its manifest judged; its trace is written behind it.
+    fn finished(&mut self, manifest: Manifest, bytes: u64) {
+        self.let_go();
         match manifest.state {
-            State::Exporting => self.export(Arc::new(manifest)),
-            _ => self.end(manifest),
+            State::Exporting => {
+                let manifest = Arc::new(manifest);
+                self.shared.publish(manifest.clone());
+                self.work.push_back(Work::Export(manifest));
+                self.hand_out_work();
+            }
+            _ => self.end(manifest, bytes),
         }
+        self.answer_stops();
     }
 
-    fn export(&mut self, manifest: Arc<Manifest>) {
-        self.shared.publish(manifest.clone());
-        let (shared, commands, work) = (self.shared.clone(), self.commands.clone(), manifest.clone());
-        let spawned = std::thread::Builder::new().name("stepscope-export".into()).spawn(move || {
-            let store = &shared.store;
-            let written = store
-                .fragment_files(&work.capture_id)
-                .and_then(|files| export::write_trace(&work, &store.folder(&work.capture_id), &files));
-            let _ = commands.send(Command::Exported(work.capture_id.clone(), written));
-        });
-        match spawned {
-            Ok(_) => self.exports += 1,
-            Err(error) => {
-                self.exports += 1;
-                self.exported(&manifest.capture_id, Err(error));
-            }
+    fn hand_out_work(&mut self) {
+        if self.working {
+            return;
         }
-    }
-
-    fn exported(&mut self, id: &CaptureId, result: std::io::Result<Artifact>) {
-        self.exports -= 1;
-        let Some(manifest) = self.shared.find(&id.0) else { return };
-        let mut manifest = Manifest::clone(&manifest);
-        match result {
-            Ok(artifact) => {
-                manifest.state = State::Done;
-                manifest.artifacts.push(artifact);
-            }
-            Err(error) => {
-                manifest.state = State::Failed;
-                manifest.reason = Some(format!("the trace could not be written: {error}"));
-            }
+        if let Some(work) = self.work.pop_front() {
+            self.working = true;
+            // Never full: it is given one thing at a time.
+            let _ = self.exporter.try_send(work);
         }
-        self.end(manifest);
     }
 
     /// Nothing about it changes any more.
-    fn end(&mut self, mut manifest: Manifest) {
-        manifest.finished_at = Some(jiff::Timestamp::now().to_string());
-        let saved = self.shared.store.save(&manifest);
-        if let Err(error) = saved {
-            manifest.state = State::Failed;
-            manifest.reason.get_or_insert_with(|| format!("the manifest could not be written: {error}"));
-        }
+    fn end(&mut self, manifest: Manifest, bytes: u64) {
         let kind = match manifest.state {
             State::Cancelled => 1,
             State::Failed => 2,
@@ -319,29 +409,28 @@ impl Manager {
             dropped = manifest.dropped,
             "capture ended"
         );
-        self.note_size(&manifest);
-        self.shared.publish(Arc::new(manifest));
+        self.keep(Arc::new(manifest), bytes);
         self.apply_retention();
     }
 
-    fn delete(&mut self, id: &str) -> Result<(), CaptureError> {
-        let manifest = self.shared.find(id).ok_or_else(|| CaptureError::Unknown(id.into()))?;
-        let id = &manifest.capture_id;
-        if !manifest.state.is_final() {
-            return Err(CaptureError::Busy(id.clone(), manifest.state.as_str()));
-        }
-        let failed = |e: std::io::Error| CaptureError::Files { id: id.clone(), reason: e.to_string() };
-        self.shared.store.delete(id).map_err(failed)?;
-        self.kept.remove(id);
-        self.shared.remove(id);
-        Ok(())
+    fn keep(&mut self, manifest: Arc<Manifest>, bytes: u64) {
+        let (id, accepted_at_ns) = (manifest.capture_id.clone(), manifest.accepted_at_ns);
+        self.kept.insert(id.clone(), Kept { id, accepted_at_ns, bytes });
+        self.shared.publish(manifest);
     }
 
-    /// Notes what a final capture takes on disk; looked at once, since walking all of them at each end adds up.
-    fn note_size(&mut self, manifest: &Manifest) {
-        let id = manifest.capture_id.clone();
-        let bytes = self.shared.store.bytes(&id);
-        self.kept.insert(id.clone(), Kept { id, accepted_at_ns: manifest.accepted_at_ns, bytes });
+    fn delete(&mut self, id: &str) -> Result<Arc<Manifest>, CaptureError> {
+        let manifest = self.shared.find(id).ok_or_else(|| CaptureError::Unknown(id.into()))?;
+        if !manifest.state.is_final() {
+            return Err(CaptureError::Busy(manifest.capture_id.clone(), manifest.state.as_str()));
+        }
+        self.forget(&manifest.capture_id);
+        Ok(manifest)
+    }
+
+    fn forget(&mut self, id: &CaptureId) {
+        self.kept.remove(id);
+        self.shared.remove(id);
     }
 
     fn apply_retention(&mut self) {
@@ -350,37 +439,42 @@ impl Manager {
         }
         let kept: Vec<Kept> = self.kept.values().cloned().collect();
         for id in self.options.retention.expired(&kept, realtime_ns()) {
-            match self.shared.store.delete(&id) {
-                Ok(()) => {
-                    tracing::info!(capture = %id, "removed by retention");
-                    self.kept.remove(&id);
-                    self.shared.remove(&id);
-                }
-                Err(error) => tracing::warn!(capture = %id, %error, "retention could not remove it"),
-            }
+            self.forget(&id);
+            self.work.push_back(Work::Remove(id));
         }
+        self.hand_out_work();
     }
 
-    fn take_up_interrupted(&mut self) {
-        let unfinished: Vec<Arc<Manifest>> =
-            self.shared.manifests().values().filter(|m| !m.state.is_final()).cloned().collect();
-        for manifest in unfinished {
+    /// What an earlier sidecar left, finished or not.
+    fn take_up(&mut self) {
+        let manifests: Vec<Arc<Manifest>> = self.shared.manifests().values().cloned().collect();
+        for manifest in manifests {
             match manifest.state {
-                State::Exporting => self.export(manifest),
+                State::Exporting => self.work.push_back(Work::Export(manifest)),
+                state if state.is_final() => {
+                    let bytes = self.shared.store.bytes(&manifest.capture_id);
+                    self.keep(manifest, bytes);
+                }
                 _ => self.interrupted.push(manifest),
             }
         }
+        self.apply_retention();
+        self.shared.held_by(self.holder());
     }
 
-    fn resume(&mut self, manifest: &Manifest) {
-        tracing::warn!(capture = %manifest.capture_id, state = manifest.state.as_str(), "finishing an interrupted capture");
-        let lease = self.options.lease;
-        self.running = Some(recover::resume(&self.shared.store, manifest, lease));
+    fn resume(&mut self, manifest: Arc<Manifest>) {
+        let id = manifest.capture_id.clone();
+        tracing::warn!(capture = %id, state = manifest.state.as_str(), "finishing an interrupted capture");
+        match self.files.try_send(Job::Resume(manifest)) {
+            Ok(()) => self.resuming = Some(id),
+            Err(mpsc::TrySendError::Full(Job::Resume(manifest))) => self.interrupted.push(manifest),
+            Err(_) => {}
+        }
     }
 
     fn publish(&mut self, now: Instant) {
         self.published = now;
-        let running = self.running.as_mut().map(Running::refresh);
+        let running = self.running.as_mut().filter(|r| r.is_known()).map(Running::refresh);
         if let Some(manifest) = &running {
             self.shared.publish(manifest.clone());
         }
@@ -391,31 +485,5 @@ impl Manager {
             ..snapshot::of(&self.collector)
         };
         *self.shared.snapshot.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(snapshot);
-    }
-}
-
-fn new_manifest(request: &StartRequest, plan: &Plan, window: Window) -> Manifest {
-    Manifest {
-        schema: 1,
-        stepscope_version: env!("CARGO_PKG_VERSION").into(),
-        capture_id: CaptureId(uuid::Uuid::now_v7().to_string()),
-        state: State::Armed,
-        complete: Complete::Unknown,
-        missing: Vec::new(),
-        closed_by: None,
-        reason: None,
-        warnings: request.warnings.clone(),
-        accepted_at: jiff::Timestamp::now().to_string(),
-        accepted_at_ns: realtime_ns(),
-        finished_at: None,
-        profile_prefix: request.profile_prefix.clone(),
-        profiler: plan.profiler.as_str().into(),
-        window,
-        groups: Vec::new(),
-        ranks: Vec::new(),
-        records: 0,
-        dropped: 0,
-        fragment_bytes: 0,
-        artifacts: Vec::new(),
     }
 }

@@ -1,29 +1,38 @@
 //! The session: from a start to a manifest and its files.
 //!
-//! One thread, `stepscope-capture`, owns all state: the collector, the running capture, the files. Others talk to it
-//! through [`Captures`], a handle that sends messages and reads published snapshots.
+//! One thread, `stepscope-capture`, owns all state: the collector and the running capture. It never touches the disk:
+//! `stepscope-files` writes what a running capture makes, `stepscope-export` what is made of captures that are over. Others
+//! talk to the first through [`Captures`], a handle that sends messages and reads published snapshots. Every queue between
+//! them is bounded; callers are told to come again when it is full.
 //!
 //! | file | what it answers |
 //! | --- | --- |
 //! | [`request`], [`manifest`] | what may be asked, what is said of a capture |
 //! | [`handle`] | how others ask |
-//! | [`manager`] | the thread: commands, turns, exports, retention |
+//! | [`manager`] | the thread: commands, turns, retention |
+//! | `threads` | how threads are started |
 //! | `plan` | from what was asked to what will be done |
 //! | [`window`] | where a window begins and ends: arithmetic |
 //! | [`session`] | one capture while it runs: a state machine without clock or thread |
-//! | `running` | the same with its hands: sources, fragments, manifest |
+//! | `running` | the same with its hands: sources, manifest |
+//! | `files` | the thread that puts a running capture on the disk |
+//! | [`progress`] | how far it has got |
 //! | `report` | from a session to what is said of it |
 //! | `recover` | taking up what a sidecar that died left |
+//! | `exporter` | the thread that works on captures that are over |
 //! | [`store`], [`export`] | files |
 //!
 //! Called by `service`. Uses `collector` and `trace`. Knows nothing of HTTP.
 
 pub mod export;
+mod exporter;
+mod files;
 pub mod handle;
 pub mod manager;
 pub mod manifest;
 pub mod options;
 mod plan;
+pub mod progress;
 mod recover;
 mod report;
 pub mod request;
@@ -31,6 +40,7 @@ mod running;
 pub mod session;
 mod snapshot;
 pub mod store;
+mod threads;
 pub mod window;
 
 pub use handle::Captures;

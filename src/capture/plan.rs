@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::collector::Collector;
 use crate::collector::source::Source;
+use crate::wire::clock::realtime_ns;
 
-use super::manifest::Window;
+use super::manifest::{CaptureId, Complete, Manifest, State, Window};
 use super::options::Options;
 use super::request::{Begin, Profiler, StartError, StartRequest};
 use super::running::Plan;
@@ -61,6 +62,33 @@ pub(super) fn make(
         ranks: request.ranks.clone(),
     };
     Ok((plan, window))
+}
+
+/// The first manifest of what will be done.
+pub(super) fn manifest(request: &StartRequest, plan: &Plan, window: Window) -> Manifest {
+    Manifest {
+        schema: 1,
+        stepscope_version: env!("CARGO_PKG_VERSION").into(),
+        capture_id: CaptureId(uuid::Uuid::now_v7().to_string()),
+        state: State::Armed,
+        complete: Complete::Unknown,
+        missing: Vec::new(),
+        closed_by: None,
+        reason: None,
+        warnings: request.warnings.clone(),
+        accepted_at: jiff::Timestamp::now().to_string(),
+        accepted_at_ns: realtime_ns(),
+        finished_at: None,
+        profile_prefix: request.profile_prefix.clone(),
+        profiler: plan.profiler.as_str().into(),
+        window,
+        groups: Vec::new(),
+        ranks: Vec::new(),
+        records: 0,
+        dropped: 0,
+        fragment_bytes: 0,
+        artifacts: Vec::new(),
+    }
 }
 
 /// A cap from the request within the server's limit, where 0 is none.

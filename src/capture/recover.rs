@@ -1,68 +1,73 @@
 //! Taking up a capture whose sidecar died: its fragments are reopened, its ranks are looked for, and it is ended in order.
 //!
 //! What the rings still hold is fetched; the absolute ring index of each block keeps anything from being kept twice. A
-//! rank whose segment is gone ends where its fragment ends.
+//! rank whose segment is gone ends where its fragment ends. The manifest names the fragments that were still to come; one
+//! of them is made as ever, if its rank has records.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::collector::source::{SourceId, SourceIdentity};
 use crate::trace::event::Event;
-use crate::trace::fragment::{FragmentReader, FragmentWriter};
+use crate::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentWriter};
 use crate::wire::clock::monotonic_ns;
 
+use super::files::{Lane, Recording};
 use super::manifest::{ClosedBy, GroupReport, Manifest};
-use super::running::Running;
+use super::progress::{Kept, Progress};
 use super::session::{Group, Limits, Phase, Rank, Session};
-use super::store::Store;
+use super::store::{Store, Unfinished};
 use super::window::Opening;
 
 /// How long a segment may take to be let go by the sidecar that died.
 const ABSENT_NS: u64 = 2_500_000_000;
 
-/// Rebuilds the session from manifest and fragments, already told to stop.
-pub(super) fn resume(store: &Store, manifest: &Manifest, lease: Duration) -> Running {
+/// An interrupted capture, ready to be ended.
+pub(super) struct Resumed {
+    pub session: Session,
+    pub manifest: Manifest,
+    /// Its lanes are in the order of the session's ranks, and none is attached.
+    pub recording: Recording,
+}
+
+/// Rebuilds the session from manifest and fragments, already told to stop. Reads all fragments.
+pub(super) fn resume(store: &Store, manifest: &Manifest) -> Resumed {
     let mut manifest = manifest.clone();
+    let id = manifest.capture_id.clone();
     let groups: Vec<Group> = manifest.groups.iter().map(group).collect();
-    let (mut ranks, mut fragments) = (Vec::new(), BTreeMap::new());
-    for path in store.fragment_files(&manifest.capture_id).unwrap_or_default() {
-        let (writer, recovered) = match FragmentWriter::append(&path) {
+    let unfinished = store.unfinished(&id).into_iter().filter(|u| u.identity.capture_id == id.0);
+    let mut to_come: BTreeMap<PathBuf, Unfinished> = unfinished.map(|u| (store.fragment(&u.identity), u)).collect();
+    let (mut ranks, mut lanes) = (Vec::new(), Vec::new());
+    for path in store.fragment_files(&id).unwrap_or_default() {
+        let (fragment, recovered) = match FragmentWriter::append(&path) {
             Ok(opened) => opened,
+            // Torn while it was made: nothing was in it, and it is made anew.
+            Err(FragmentError::NotAFragment { .. }) if to_come.contains_key(&path) => {
+                let _ = std::fs::remove_file(&path);
+                continue;
+            }
             Err(error) => {
                 manifest.missing.push(format!("a fragment could not be taken up: {error}"));
                 continue;
             }
         };
+        let unfinished = to_come.remove(&path);
         if recovered.cut_bytes > 0 {
             manifest.warnings.push(format!("{} bytes of a torn batch were cut", recovered.cut_bytes));
         }
         let identity = recovered.identity;
-        let key = (identity.job.clone(), identity.group.clone());
-        let Some(group) = groups.iter().position(|g| g.key == key) else { continue };
-        let source = SourceId(identity.segment_instance);
-        let (records, recorded) = recorded(&path);
-        fragments.insert(source, writer);
-        ranks.push(Rank {
-            source,
-            identity: SourceIdentity {
-                job: identity.job,
-                group: identity.group,
-                rank: identity.rank,
-                world_size: identity.world_size,
-                is_rank: true,
-                engine: identity.engine,
-                label: identity.label,
-                agent: String::new(),
-                pid: identity.pid,
-            },
-            group,
-            generation: identity.generation,
-            phase: Phase::Waiting,
-            facts: None,
-            recorded,
-            records,
-            dropped: 0,
-        });
+        let Some(group) = group_of(&groups, &identity) else { continue };
+        let kept = kept(&path, fragment.bytes());
+        ranks.push(rank(&identity, group, kept));
+        // It has its first anchor: what is said of that here is not used.
+        let unfinished = unfinished.unwrap_or(Unfinished { identity, anchor: (0, 0, 0), dropped_total: 0 });
+        lanes.push(Lane { rings: None, unfinished, fragment: Some(fragment), kept });
+    }
+    for unfinished in to_come.into_values() {
+        let Some(group) = group_of(&groups, &unfinished.identity) else { continue };
+        ranks.push(rank(&unfinished.identity, group, Kept::default()));
+        lanes.push(Lane { rings: None, unfinished, fragment: None, kept: Kept::default() });
     }
     let no_limits = Limits { duration_ns: u64::MAX, wait_ns: u64::MAX, events: 0, bytes: 0 };
     let now_ns = monotonic_ns();
@@ -70,7 +75,36 @@ pub(super) fn resume(store: &Store, manifest: &Manifest, lease: Duration) -> Run
     session.expect_absent_until(now_ns + ABSENT_NS);
     session.stop(ClosedBy::SidecarDied, now_ns);
     manifest.warnings.push("the sidecar died while this capture ran; another one ended it".into());
-    Running::new(session, manifest, fragments, lease)
+    let progress = Arc::new(Progress::new(lanes.iter().map(|lane| lane.kept).collect()));
+    Resumed { session, manifest, recording: Recording { id, lanes, progress, failed: None } }
+}
+
+fn group_of(groups: &[Group], identity: &FragmentIdentity) -> Option<usize> {
+    groups.iter().position(|g| g.key.0 == identity.job && g.key.1 == identity.group)
+}
+
+fn rank(identity: &FragmentIdentity, group: usize, kept: Kept) -> Rank {
+    Rank {
+        source: SourceId(identity.segment_instance),
+        identity: SourceIdentity {
+            job: identity.job.clone(),
+            group: identity.group.clone(),
+            rank: identity.rank,
+            world_size: identity.world_size,
+            is_rank: true,
+            engine: identity.engine.clone(),
+            label: identity.label.clone(),
+            agent: String::new(),
+            pid: identity.pid,
+        },
+        group,
+        generation: identity.generation,
+        phase: Phase::Waiting,
+        facts: None,
+        recorded: kept.iterations,
+        records: kept.records,
+        dropped: 0,
+    }
 }
 
 fn group(report: &GroupReport) -> Group {
@@ -87,17 +121,18 @@ fn group(report: &GroupReport) -> Group {
     )
 }
 
-/// All records of a fragment; and of its iterations how many, the first and the last.
-fn recorded(path: &std::path::Path) -> (u64, (u64, u64, u64)) {
-    let (mut records, mut iterations) = (0, (0, u64::MAX, 0));
-    let Ok(mut reader) = FragmentReader::open(path) else { return (0, (0, 0, 0)) };
+/// What is in a fragment.
+fn kept(path: &Path, bytes: u64) -> Kept {
+    let mut kept = Kept { bytes, ..Kept::default() };
+    let Ok(mut reader) = FragmentReader::open(path) else { return kept };
     while let Ok(Some(block)) = reader.next_block() {
         for event in block.events() {
-            records += 1;
-            if let Some(Event::Iteration(i)) = event {
-                iterations = (iterations.0 + 1, iterations.1.min(i.iteration), iterations.2.max(i.iteration));
-            }
+            let number = match event {
+                Some(Event::Iteration(i)) => Some(i.iteration),
+                _ => None,
+            };
+            kept.add(1, number.into_iter(), 0);
         }
     }
-    (records, if iterations.0 == 0 { (0, 0, 0) } else { iterations })
+    kept
 }

@@ -1,6 +1,6 @@
 //! From a session to what is said of it: the manifest's groups and ranks, why it ended, and what is missing.
 
-use super::manifest::{ClosedBy, Complete, GroupReport, Manifest, RankReport};
+use super::manifest::{ClosedBy, Complete, GroupReport, Manifest, RankReport, State};
 use super::session::{Group, Phase, Rank, Session};
 use crate::wire::gate::Cause;
 
@@ -14,8 +14,24 @@ pub(super) fn update(manifest: &mut Manifest, session: &Session) {
     manifest.closed_by = session.is_over().then(|| closed_by(session)).flatten();
 }
 
-/// When it is over: whether all is there, and what is not.
-pub(super) fn judge(manifest: &mut Manifest, session: &Session) {
+/// When it is over: how it ended, and the manifest's last words or, where a trace can be written, those before.
+pub(super) fn conclude(manifest: &mut Manifest, session: &Session, failed: Option<String>) {
+    update(manifest, session);
+    if let Some(reason) = failed {
+        manifest.state = State::Failed;
+        manifest.closed_by = Some(ClosedBy::Failed);
+        manifest.reason = Some(reason);
+    } else if session.is_cancelled() {
+        manifest.state = State::Cancelled;
+    } else {
+        manifest.state = State::Exporting;
+        return judge(manifest, session);
+    }
+    manifest.finished_at = Some(jiff::Timestamp::now().to_string());
+}
+
+/// Whether all is there, and what is not.
+fn judge(manifest: &mut Manifest, session: &Session) {
     let mut missing = Vec::new();
     for group in &manifest.groups {
         if !group.missing_ranks.is_empty() {

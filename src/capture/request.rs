@@ -135,6 +135,9 @@ pub enum StartError {
     /// The capture's folder could not be made.
     #[error("the capture's folder could not be made: {0}")]
     Store(String),
+    /// More is asked, or still to be written, than there is room for.
+    #[error("too many captures wait to be started or written: try again in a moment")]
+    Busy,
     /// The sidecar is going down.
     #[error("the sidecar is shutting down")]
     ShuttingDown,
@@ -167,6 +170,9 @@ pub enum CaptureError {
         /// What the file system said.
         reason: String,
     },
+    /// More is asked than there is room for.
+    #[error("too many calls wait for the session: try again in a moment")]
+    TooMany,
     /// The sidecar is going down.
     #[error("the sidecar is shutting down")]
     ShuttingDown,

@@ -1,38 +1,38 @@
-//! A capture while it runs, with its hands: the session's state machine, the sources it orders about, the fragments it
-//! fills, the manifest it keeps.
+//! A capture while it runs, with its hands: the session's state machine, the sources it orders about, the manifest it
+//! keeps. What goes to the disk goes by way of [`super::files`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use crate::collector::Collector;
-use crate::collector::source::{Drained, Observation, Source, SourceId};
-use crate::trace::event::Event;
-use crate::trace::fragment::{FragmentError, FragmentIdentity, FragmentWriter};
+use crate::collector::source::{Observation, Source, SourceId};
+use crate::trace::fragment::FragmentIdentity;
 use crate::wire::clock::monotonic_ns;
 use crate::wire::layout::NONE;
 use crate::wire::membarrier;
 
+use super::files::{Begin, Job, RankRings};
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
+use super::progress::{Kept, Progress};
 use super::report;
-use super::request::{Begin, Profiler, StartError};
+use super::request::{self, Profiler, StartError};
 use super::session::{Group, Limits, Order, Phase, Rank, Session};
-use super::store::Store;
+use super::store::Unfinished;
 use super::window::{self, Opening};
 
-/// Records in one turn from which on turns follow as closely as they can: a quarter of the smallest ring.
-const BUSY_RECORDS: u64 = 32;
 /// Openings that are offered before a start is given up.
 const ATTEMPTS: u32 = 8;
 /// A group in which nothing runs or begins for this long is idle, and opens at its very next iteration. Being wrong does
 /// no harm: the opening is then withdrawn and agreed anew.
 const QUIET: Duration = Duration::from_millis(20);
-const QUIET_LOOK: Duration = Duration::from_millis(2);
+const QUIET_LOOK: Duration = Duration::from_micros(500);
 
 /// What a start comes down to, with every default filled in.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
-    pub begin: Begin,
+    pub begin: request::Begin,
     pub max_iterations: u64,
     pub profiler: Profiler,
     pub limits: Limits,
@@ -45,24 +45,28 @@ pub(super) struct Plan {
 /// The running capture.
 #[derive(Debug)]
 pub(super) struct Running {
-    pub session: Session,
+    session: Session,
     manifest: Manifest,
-    fragments: BTreeMap<SourceId, FragmentWriter>,
-    failed: Option<String>,
-    /// Records that the last turn fetched.
-    fetched: u64,
+    progress: Arc<Progress>,
     lease: Duration,
     saved_state: State,
+    /// Its files are there.
+    begun: bool,
+    /// The last job was given.
+    finishing: bool,
+    /// Nothing more can be written.
+    failed: bool,
+    /// Ranks of a capture that was taken up whose rings nobody drains yet.
+    detached: BTreeSet<usize>,
 }
 
 impl Running {
-    /// Agrees with every group on a window, and makes the files.
+    /// Agrees with every group on a window. What the disk is to hold of it is the second half.
     pub(super) fn start(
         collector: &mut Collector,
-        store: &Store,
         plan: &Plan,
         mut manifest: Manifest,
-    ) -> Result<Self, StartError> {
+    ) -> Result<(Self, Begin), StartError> {
         let mut groups: BTreeMap<(String, String), Vec<SourceId>> = BTreeMap::new();
         for source in collector.sources().iter().filter(|s| plan.sources.contains(&s.id())) {
             let id = source.identity();
@@ -85,37 +89,45 @@ impl Running {
                 }
             }
         }
-        let session = Session::new(agreed, ranks, plan.limits, monotonic_ns());
-        report::update(&mut manifest, &session);
-        let made = make_files(collector, store, &manifest, &session);
-        let fragments = match made {
-            Ok(fragments) => fragments,
-            Err(reason) => {
-                withdraw(collector, plan.sources.iter().copied());
-                let _ = store.delete(&manifest.capture_id);
-                return Err(StartError::Store(reason));
-            }
-        };
         for source in collector.sources().iter().filter(|s| plan.sources.contains(&s.id())) {
             source.wake();
         }
-        Ok(Self::new(session, manifest, fragments, plan.lease))
+        let session = Session::new(agreed, ranks, plan.limits, monotonic_ns());
+        report::update(&mut manifest, &session);
+        let progress = Arc::new(Progress::new(vec![Kept::default(); session.ranks.len()]));
+        let ranks = to_record(collector, &manifest.capture_id, &session);
+        let begin = Begin { manifest: manifest.clone(), ranks, progress: progress.clone() };
+        Ok((Self::new(session, manifest, progress, plan.lease), begin))
     }
 
-    /// A session with its hands: one that was just agreed on, or one that a sidecar that died had running.
-    pub(super) fn new(
-        session: Session,
-        manifest: Manifest,
-        fragments: BTreeMap<SourceId, FragmentWriter>,
-        lease: Duration,
-    ) -> Self {
-        let saved_state = manifest.state;
-        Self { session, manifest, fragments, failed: None, fetched: 0, lease, saved_state }
+    fn new(session: Session, manifest: Manifest, progress: Arc<Progress>, lease: Duration) -> Self {
+        Self {
+            saved_state: manifest.state,
+            session,
+            manifest,
+            progress,
+            lease,
+            begun: false,
+            finishing: false,
+            failed: false,
+            detached: BTreeSet::new(),
+        }
     }
 
-    /// Whether records come so fast that the next turn should follow soon.
-    pub(super) fn is_busy(&self) -> bool {
-        self.fetched >= BUSY_RECORDS
+    /// One that a sidecar that died had running.
+    pub(super) fn resumed(session: Session, manifest: Manifest, progress: Arc<Progress>, lease: Duration) -> Self {
+        let detached = (0..session.ranks.len()).collect();
+        Self { begun: true, detached, ..Self::new(session, manifest, progress, lease) }
+    }
+
+    /// Its folder and its manifest are there.
+    pub(super) fn has_begun(&mut self) {
+        self.begun = true;
+    }
+
+    /// Whether callers know of it: its start was answered.
+    pub(super) fn is_known(&self) -> bool {
+        self.begun
     }
 
     /// Which capture it is.
@@ -126,6 +138,11 @@ impl Running {
     /// Whether it needs this source.
     pub(super) fn uses(&self, id: SourceId) -> bool {
         self.session.ranks.iter().any(|r| r.source == id)
+    }
+
+    /// It is over, and no window ever opened.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.session.is_cancelled()
     }
 
     /// Lets the agents go on.
@@ -143,29 +160,50 @@ impl Running {
         self.session.stop(by, monotonic_ns());
     }
 
-    /// One turn: look, order, fetch. Returns whether the capture is over.
-    pub(super) fn turn(&mut self, collector: &mut Collector, store: &Store) -> bool {
+    /// One turn: look, order, and say what the disk is to hold. What a full queue does not take waits for the next turn.
+    pub(super) fn turn(&mut self, collector: &mut Collector, files: &SyncSender<Job>) {
         let now_ns = monotonic_ns();
+        self.session.kept(&self.progress.kept());
+        if let Some(reason) = self.progress.failed().filter(|_| !self.failed) {
+            tracing::error!(capture = %self.manifest.capture_id, reason, "capture failed");
+            self.failed = true;
+            self.stop(ClosedBy::Failed);
+        }
         let seen: Vec<Option<Observation>> =
             self.session.ranks.iter().map(|r| collector.get_mut(r.source).map(|s| s.observe())).collect();
         let rates = self.rates(collector);
         for order in self.session.observe(now_ns, &seen, &rates) {
             self.carry_out(collector, order);
         }
-        // Looked first and fetched then: what a closed window recorded is in the rings.
-        self.drain(collector);
-        let over = self.session.is_over();
-        if self.session.state() != self.saved_state && self.failed.is_none() {
-            self.saved_state = self.session.state();
-            self.refresh();
-            if let Err(error) = store.save(&self.manifest) {
-                self.fail(format!("the manifest could not be written: {error}"));
+        if !self.begun || self.finishing || !self.attach(collector, files) {
+            return;
+        }
+        if self.session.is_over() {
+            // Looked first and fetched then: what a closed window recorded is in the rings.
+            let over = Box::new((self.manifest.clone(), self.session.clone()));
+            self.finishing = files.try_send(Job::Finish(over)).is_ok();
+        } else if self.session.state() != self.saved_state && !self.failed {
+            let manifest = self.refresh();
+            if files.try_send(Job::Save(manifest)).is_ok() {
+                self.saved_state = self.session.state();
             }
         }
-        over
     }
 
-    /// Brings the manifest up to date. Not every turn: there are a thousand a second.
+    /// Has the rings of ranks drained that a capture that was taken up has found again; `false`: not of all yet.
+    fn attach(&mut self, collector: &Collector, files: &SyncSender<Job>) -> bool {
+        let (ranks, mut all) = (&self.session.ranks, true);
+        self.detached.retain(|&rank| {
+            let source = collector.sources().iter().find(|s| s.id() == ranks[rank].source);
+            let Some(rings) = source.map(Source::rings) else { return true };
+            let refused = files.try_send(Job::Attach(rank, rings)).is_err();
+            all &= !refused;
+            refused
+        });
+        all
+    }
+
+    /// Brings the manifest up to date.
     pub(super) fn refresh(&mut self) -> Arc<Manifest> {
         self.manifest.state = self.session.state();
         report::update(&mut self.manifest, &self.session);
@@ -198,89 +236,14 @@ impl Running {
         }
     }
 
-    fn drain(&mut self, collector: &mut Collector) {
-        let Self { session, fragments, failed, fetched, .. } = self;
-        *fetched = 0;
-        let mut problem = None;
-        for index in 0..session.ranks.len() {
-            let (id, generation) = (session.ranks[index].source, session.ranks[index].generation);
-            let Some(source) = collector.get_mut(id) else { continue };
-            let fragment = fragments.get_mut(&id).filter(|_| failed.is_none());
-            let Some(fragment) = fragment else {
-                // Nowhere to put them: the engine's rings must not fill up for that.
-                let _ = source.drain(None, |_| Ok::<_, std::convert::Infallible>(()));
-                continue;
-            };
-            let written = source.drain(Some(generation), |d: &Drained<'_>| {
-                let fresh = fragment.unwritten(d.ring, d.first_index, d.events);
-                let bytes = fragment.write_block(d.ring, d.first_index, d.events, d.anchor, d.dropped_total)?;
-                session.kept(index, fresh.len() as u64, iterations_of(fresh), bytes);
-                Ok::<_, FragmentError>(())
-            });
-            *fetched += written.as_ref().map_or(0, |records| *records);
-            if let Err(error) = written {
-                problem.get_or_insert_with(|| error.to_string());
-            }
-        }
-        if let Some(problem) = problem {
-            self.fail(problem);
-        }
-    }
-
-    fn fail(&mut self, reason: String) {
-        if self.failed.is_none() {
-            tracing::error!(capture = %self.manifest.capture_id, reason, "capture failed");
-            self.failed = Some(reason);
-            self.stop(ClosedBy::Failed);
-        }
-    }
-
-    /// Ends it: the last anchors are written, nothing stays armed, the manifest says what came out.
-    pub(super) fn finish(mut self, collector: &mut Collector, store: &Store) -> Manifest {
-        for rank in &self.session.ranks {
-            if let Some(source) = collector.get_mut(rank.source)
-                && let Some(fragment) = self.fragments.get_mut(&rank.source)
-                && self.failed.is_none()
-            {
-                let (anchor, dropped) = (source.anchor(), source.dropped_total());
-                if let Err(error) = fragment.write_block(0, 0, &[], anchor, dropped) {
-                    self.failed = Some(error.to_string());
-                }
-            }
-        }
-        let opened = self.session.ranks.iter().any(|r| r.phase != Phase::Cancelled);
-        let manifest = &mut self.manifest;
-        report::update(manifest, &self.session);
-        if let Some(reason) = self.failed {
-            manifest.state = State::Failed;
-            manifest.closed_by = Some(ClosedBy::Failed);
-            manifest.reason = Some(reason);
-        } else if opened {
-            manifest.state = State::Exporting;
-            report::judge(manifest, &self.session);
-        } else {
-            manifest.state = State::Cancelled;
-        }
-        if let Err(error) = store.save(manifest) {
-            manifest.state = State::Failed;
-            manifest.reason.get_or_insert_with(|| format!("the manifest could not be written: {error}"));
-        }
-        // Last of all: until the manifest is safe, a sidecar that finishes this in our stead needs what the gates say.
+    /// Nothing stays armed. Last of all: until the manifest is safe, a sidecar that finishes this in our stead needs what
+    /// the gates say.
+    pub(super) fn let_go(self, collector: &mut Collector) {
         withdraw(collector, self.session.ranks.iter().map(|r| r.source));
-        self.manifest
     }
 }
 
-fn iterations_of(events: &[Event]) -> Option<(u64, u64, u64)> {
-    let numbers = events.iter().filter_map(|e| match e {
-        Event::Iteration(i) => Some(i.iteration),
-        _ => None,
-    });
-    numbers.fold(None, |seen, n| {
-        Some(seen.map_or((1, n, n), |(count, first, last): (u64, u64, u64)| (count + 1, first.min(n), last.max(n))))
-    })
-}
-
+/// Takes back what was asked of these.
 fn withdraw(collector: &mut Collector, sources: impl IntoIterator<Item = SourceId>) {
     for id in sources {
         if let Some(source) = collector.get_mut(id) {
@@ -306,7 +269,7 @@ fn agree(
         let rate = sources.iter().map(|s| s.rate()).fold(0.0, f64::max);
         let ahead = window::ahead(idle, rate, attempt);
         let opening = window::opening(plan.begin, begun, ahead).map_err(|past| StartError::Past {
-            requested: if let Begin::At(at) = plan.begin { at } else { 0 },
+            requested: if let request::Begin::At(at) = plan.begin { at } else { 0 },
             group: key.1.clone(),
             job: key.0.clone(),
             next: past.next,
@@ -380,19 +343,13 @@ fn new_rank(source: &Source, generation: u64) -> Rank {
     }
 }
 
-fn make_files(
-    collector: &mut Collector,
-    store: &Store,
-    manifest: &Manifest,
-    session: &Session,
-) -> Result<BTreeMap<SourceId, FragmentWriter>, String> {
-    store.create(&manifest.capture_id).map_err(|e| e.to_string())?;
-    let mut fragments = BTreeMap::new();
-    for rank in &session.ranks {
-        let Some(source) = collector.get_mut(rank.source) else { continue };
-        let path = store.fragments(&manifest.capture_id).join(format!("{:016x}.frag", rank.source.0));
+/// What is to be drained, and what the fragments begin with.
+fn to_record(collector: &Collector, id: &CaptureId, session: &Session) -> Vec<(RankRings, Unfinished)> {
+    let source = |id| collector.sources().iter().find(|s| s.id() == id);
+    let ranks = session.ranks.iter().filter_map(|rank| Some((rank, source(rank.source)?)));
+    let of = |(rank, source): (&Rank, &Source)| {
         let identity = FragmentIdentity {
-            capture_id: manifest.capture_id.0.clone(),
+            capture_id: id.0.clone(),
             job: rank.identity.job.clone(),
             group: rank.identity.group.clone(),
             rank: rank.identity.rank,
@@ -406,11 +363,9 @@ fn make_files(
             first_iteration: session.groups[rank.group].opening.first_iteration,
             ticks_per_second: source.ticks_per_second(),
         };
-        let mut fragment = FragmentWriter::create(&path, &identity).map_err(|e| e.to_string())?;
-        let (anchor, dropped) = (source.anchor(), source.dropped_total());
-        fragment.write_block(0, 0, &[], anchor, dropped).map_err(|e| e.to_string())?;
-        fragments.insert(rank.source, fragment);
-    }
-    store.save(manifest).map_err(|e| e.to_string())?;
-    Ok(fragments)
+        let a = source.anchor();
+        let anchor = (a.ticks, a.monotonic_ns, a.realtime_ns);
+        (source.rings(), Unfinished { identity, anchor, dropped_total: source.dropped_total() })
+    };
+    ranks.map(of).collect()
 }

@@ -8,6 +8,7 @@ use crate::collector::source::{Observation, SourceId, SourceIdentity, WindowFact
 use crate::wire::gate::{Cause, State as Gate};
 
 use super::manifest::{ClosedBy, State};
+use super::progress::Kept;
 use super::window;
 
 /// How long ranks may take to reach an agreed last iteration before they are closed where they stand.
@@ -174,14 +175,11 @@ impl Session {
         self.absent_until_ns = now_ns;
     }
 
-    /// Records of rank `rank` were kept: `iterations` of them, with these numbers.
-    pub fn kept(&mut self, rank: usize, records: u64, iterations: Option<(u64, u64, u64)>, bytes: u64) {
-        self.bytes += bytes;
-        let Some(rank) = self.ranks.get_mut(rank) else { return };
-        rank.records += records;
-        if let Some((count, first, last)) = iterations {
-            let r = &mut rank.recorded;
-            *r = if r.0 == 0 { (count, first, last) } else { (r.0 + count, r.1.min(first), r.2.max(last)) };
+    /// What is kept of each rank by now.
+    pub fn kept(&mut self, kept: &[Kept]) {
+        self.bytes = kept.iter().map(|k| k.bytes).sum();
+        for (rank, kept) in self.ranks.iter_mut().zip(kept) {
+            (rank.records, rank.recorded) = (kept.records, kept.iterations);
         }
     }
 
@@ -203,6 +201,11 @@ impl Session {
     /// Every rank has reached its end.
     pub fn is_over(&self) -> bool {
         self.ranks.iter().all(|r| r.phase.is_final())
+    }
+
+    /// It is over, and no window ever opened.
+    pub fn is_cancelled(&self) -> bool {
+        self.ranks.iter().all(|r| r.phase == Phase::Cancelled)
     }
 
     /// Where the capture stands, as long as it is not over.

@@ -1,14 +1,43 @@
 //! The files: one folder per capture below `DATA/captures`, and which of them go when there are too many.
 //!
-//! A manifest is written whole and then renamed, so that a reader sees the old one or the new one. The folder is locked:
-//! two sidecars never share one.
+//! A manifest is written whole and then renamed, so that a reader sees the old one or the new one. A file beside the
+//! captures, `reserve`, holds the place for the manifest of a capture that fills the disk. The folder is locked: two
+//! sidecars never share one.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::trace::event::Anchor;
+use crate::trace::fragment::FragmentIdentity;
+
 use super::manifest::{CaptureId, Manifest};
+
+const MANIFEST: &str = "manifest.json";
+/// What is being removed is called this, and its id.
+const REMOVED: &str = ".removed-";
+/// Room for the last manifest of a capture that filled the disk: a kilobyte per rank, and words.
+const RESERVE_BYTES: usize = 128 << 10;
+
+/// A fragment that a running capture has, or makes once it has a record.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Unfinished {
+    /// Whose it is.
+    pub identity: FragmentIdentity,
+    /// Its clocks when the window was agreed on: ticks, CLOCK_MONOTONIC, CLOCK_REALTIME.
+    pub anchor: (u64, u64, u64),
+    /// Records it had dropped by then.
+    pub dropped_total: u64,
+}
+
+impl Unfinished {
+    /// Its clocks when the window was agreed on.
+    pub fn anchor(&self) -> Anchor {
+        let (ticks, monotonic_ns, realtime_ns) = self.anchor;
+        Anchor { ticks, monotonic_ns, realtime_ns }
+    }
+}
 
 /// Which captures are kept. `None`: no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,30 +118,75 @@ impl Store {
         self.folder(id).join("fragments")
     }
 
-    /// Makes a capture's folder.
+    /// Makes a capture's folder with its first manifest; there is nothing yet that a reader could find half replaced.
+    /// And sees to it that the reserve is there, for the last one.
     ///
     /// # Errors
     /// What the file system said.
-    pub fn create(&self, id: &CaptureId) -> io::Result<()> {
-        fs::create_dir_all(self.fragments(id))
+    pub fn create(&self, manifest: &Manifest, unfinished: &[Unfinished]) -> io::Result<()> {
+        self.make_reserve()?;
+        let folder = self.folder(&manifest.capture_id);
+        fs::create_dir(&folder)?;
+        fs::write(folder.join(MANIFEST), text(manifest, unfinished)?)
     }
 
-    /// Writes the manifest, whole or not at all. Safe against the death of any process, and written on the thread that
-    /// answers starts and stops: so it does not wait for the disk.
+    /// Where a fragment of a capture lies.
+    pub fn fragment(&self, identity: &FragmentIdentity) -> PathBuf {
+        let id = CaptureId(identity.capture_id.clone());
+        self.fragments(&id).join(format!("{:016x}.frag", identity.segment_instance))
+    }
+
+    /// Writes the manifest, whole or not at all. Safe against the death of any process; does not wait for the disk.
     ///
     /// # Errors
     /// What the file system said.
-    pub fn save(&self, manifest: &Manifest) -> io::Result<()> {
+    pub fn save(&self, manifest: &Manifest, unfinished: &[Unfinished]) -> io::Result<()> {
         let folder = self.folder(&manifest.capture_id);
         let part = folder.join("manifest.json.part");
         // One write: a serializer that writes through to the file makes one per word, some two thousand.
-        let mut text = serde_json::to_vec_pretty(manifest)?;
-        text.push(b'\n');
-        fs::write(&part, text)?;
-        fs::rename(part, folder.join("manifest.json"))
+        fs::write(&part, text(manifest, unfinished)?)?;
+        fs::rename(part, folder.join(MANIFEST))
     }
 
-    /// All manifests, oldest first; a folder whose manifest can't be read is left alone, and said so.
+    /// The same for a manifest that is the last one, or says what still has to be done: on a full disk it takes the place
+    /// that is held in reserve.
+    ///
+    /// # Errors
+    /// What the file system said.
+    pub fn save_last(&self, manifest: &Manifest) -> io::Result<()> {
+        let Err(_full) = self.save(manifest, &[]) else { return Ok(()) };
+        let _ = fs::remove_file(self.reserve());
+        let saved = self.save(manifest, &[]);
+        let _ = self.make_reserve();
+        saved
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.root.with_file_name("reserve")
+    }
+
+    fn make_reserve(&self) -> io::Result<()> {
+        let reserve = self.reserve();
+        if fs::metadata(&reserve).is_ok_and(|m| m.len() == RESERVE_BYTES as u64) {
+            return Ok(());
+        }
+        // Written, since a file that is only long takes no place.
+        fs::write(&reserve, vec![0; RESERVE_BYTES]).inspect_err(|_| drop(fs::remove_file(&reserve)))
+    }
+
+    /// The fragments that an interrupted capture has, or was about to make.
+    pub fn unfinished(&self, id: &CaptureId) -> Vec<Unfinished> {
+        #[derive(serde::Deserialize)]
+        struct OnDisk {
+            #[serde(default)]
+            unfinished: Vec<Unfinished>,
+        }
+        let read = fs::read(self.folder(id).join(MANIFEST)).ok();
+        read.and_then(|bytes| serde_json::from_slice::<OnDisk>(&bytes).ok()).map_or_else(Vec::new, |d| d.unfinished)
+    }
+
+    /// All manifests, oldest first. A folder without a readable one is removed when it holds nothing else: a start that
+    /// was never answered, or a removal, was interrupted there. Else it is left alone, and said so.
     ///
     /// # Errors
     /// What the file system said of the folder itself.
@@ -120,23 +194,35 @@ impl Store {
         let mut manifests = Vec::new();
         for entry in fs::read_dir(&self.root)? {
             let folder = entry?.path();
-            let read = fs::read(folder.join("manifest.json")).map_err(|e| e.to_string());
-            match read.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).map_err(|e| e.to_string())) {
+            match read_manifest(&folder) {
                 Ok(manifest) if folder.ends_with(&manifest.capture_id.0) => manifests.push(manifest),
-                Ok(_) => unreadable(&folder, "its manifest names another capture"),
-                Err(reason) => unreadable(&folder, &reason),
+                Ok(_) => left_alone(&folder, "its manifest names another capture"),
+                Err(Unreadable::Missing) if is_removed(&folder) || is_bare(&folder) => {
+                    match fs::remove_dir_all(&folder) {
+                        Ok(()) => tracing::info!(folder = %folder.display(), "removed: nothing was captured into it"),
+                        Err(error) => left_alone(&folder, &error.to_string()),
+                    }
+                }
+                Err(Unreadable::Missing) => left_alone(&folder, "it has no whole manifest"),
+                Err(Unreadable::Other(reason)) => left_alone(&folder, &reason),
             }
         }
         manifests.sort_by(|a, b| a.capture_id.cmp(&b.capture_id));
         Ok(manifests)
     }
 
-    /// Removes a capture.
+    /// Removes a capture: out of the way first, so that none is ever left half removed. What then can't be removed goes
+    /// when this folder is opened next.
     ///
     /// # Errors
-    /// What the file system said.
+    /// What the file system said; it is there as it was.
     pub fn delete(&self, id: &CaptureId) -> io::Result<()> {
-        fs::remove_dir_all(self.folder(id))
+        let going = self.root.join(format!("{REMOVED}{id}"));
+        fs::rename(self.folder(id), &going)?;
+        if let Err(error) = fs::remove_dir_all(&going) {
+            tracing::warn!(folder = %going.display(), %error, "removed in part: the rest goes at the next start");
+        }
+        Ok(())
     }
 
     /// Bytes that a capture takes.
@@ -149,16 +235,61 @@ impl Store {
     /// # Errors
     /// What the file system said.
     pub fn fragment_files(&self, id: &CaptureId) -> io::Result<Vec<PathBuf>> {
-        let mut files: Vec<PathBuf> =
-            fs::read_dir(self.fragments(id))?.map(|e| e.map(|e| e.path())).collect::<io::Result<_>>()?;
+        let entries = match fs::read_dir(self.fragments(id)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.folder(id).is_dir() => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut files: Vec<PathBuf> = entries.map(|e| e.map(|e| e.path())).collect::<io::Result<_>>()?;
         files.retain(|f| f.extension().is_some_and(|e| e == "frag"));
         files.sort();
         Ok(files)
     }
 }
 
-fn unreadable(folder: &Path, reason: &str) {
-    tracing::warn!(folder = %folder.display(), reason, "a capture's manifest can't be read: left alone");
+/// The manifest as it lies on the disk: with what is not finished, for a sidecar that finishes it in our stead.
+fn text(manifest: &Manifest, unfinished: &[Unfinished]) -> io::Result<Vec<u8>> {
+    #[derive(serde::Serialize)]
+    struct OnDisk<'a> {
+        #[serde(flatten)]
+        manifest: &'a Manifest,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        unfinished: &'a [Unfinished],
+    }
+    let mut text = serde_json::to_vec_pretty(&OnDisk { manifest, unfinished })?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+enum Unreadable {
+    /// There is none, or its end is missing.
+    Missing,
+    Other(String),
+}
+
+fn read_manifest(folder: &Path) -> Result<Manifest, Unreadable> {
+    let bytes = fs::read(folder.join(MANIFEST)).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Unreadable::Missing,
+        _ => Unreadable::Other(e.to_string()),
+    })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| if e.is_eof() { Unreadable::Missing } else { Unreadable::Other(e.to_string()) })
+}
+
+fn left_alone(folder: &Path, reason: &str) {
+    tracing::warn!(folder = %folder.display(), reason, "not a capture that can be read: left alone");
+}
+
+fn is_removed(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(REMOVED.as_bytes()))
+}
+
+/// One of ours that holds nothing, or an unreadable manifest alone.
+fn is_bare(folder: &Path) -> bool {
+    let ours = folder.file_name().and_then(|n| n.to_str()).is_some_and(|n| uuid::Uuid::try_parse(n).is_ok());
+    let names = fs::read_dir(folder).map(|entries| entries.map(|e| e.map(|e| e.file_name())).collect());
+    let names: io::Result<Vec<_>> = names.and_then(|names: io::Result<_>| names);
+    ours && names.is_ok_and(|names| names.iter().all(|n| n == MANIFEST || n == "manifest.json.part"))
 }
 
 fn folder_bytes(folder: &Path) -> u64 {

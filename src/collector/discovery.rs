@@ -94,7 +94,7 @@ impl Collector {
     /// are removed. A source whose memory makes no sense is let go too, its file stays, and `status` says why.
     pub fn release(&mut self, now: Instant, in_use: impl Fn(SourceId) -> bool) {
         let mut kept = Vec::with_capacity(self.sources.len());
-        for mut source in self.sources.drain(..) {
+        for source in self.sources.drain(..) {
             let over = !source.is_alive() || source.problem().is_some();
             if !over || in_use(source.id()) {
                 kept.push(source);

@@ -1,25 +1,24 @@
-//! One segment, as the sidecar works with it: who it is, what its window does, and its rings.
+//! One segment, as the sidecar works with it: who it is, what its window does, and how it is ordered about.
+//!
+//! Its records are another end, [`Rings`], which may be drained by another thread: one that waits for a disk never
+//! keeps this end from renewing a lease.
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::trace::event::{Anchor, Event};
+use crate::trace::event::Anchor;
 use crate::wire::control::{Parameters, profiler};
 use crate::wire::gate::{self, Cause, State, facts};
 use crate::wire::layout::{Facts, Role, unpack};
-use crate::wire::record::{Record, Words};
-use crate::wire::ring::{Consumer, MappedRing};
 use crate::wire::segment::Segment;
 
 use super::events;
+use super::rings::Rings;
 
-/// Records taken from one ring in one go.
-const BATCH_RECORDS: usize = 4096;
 const CUT_SHORT: &str = "the segment's file was cut short while it was in use: restart its engine";
-/// No ring of ours ever gets here; so far from the end of the range, sums of indices can't overflow.
-const LARGEST_INDEX: u64 = 1 << 62;
 /// The rate is taken over this long.
 const RATE_SPAN: Duration = Duration::from_secs(2);
 
@@ -86,33 +85,46 @@ pub struct WindowFacts {
     pub close: Anchor,
 }
 
-/// Records of one ring, checked.
+/// What the two ends of a source share: whoever orders its window about, and whoever drains its rings.
 #[derive(Debug)]
-pub struct Drained<'a> {
-    /// Which ring.
-    pub ring: u32,
-    /// Absolute index of the first event in its ring.
-    pub first_index: u64,
-    /// The events, one per record, without a hole.
-    pub events: &'a [Event],
-    /// Now, on the source's clock.
-    pub anchor: Anchor,
-    /// Records dropped since the segment was made.
-    pub dropped_total: u64,
+pub(super) struct Shared {
+    pub(super) segment: Segment,
+    problem: OnceLock<String>,
+    records_total: AtomicU64,
+    invalid_total: AtomicU64,
 }
 
-/// A segment that this sidecar drains.
+impl Shared {
+    /// It is of no use any more; the first reason stays.
+    pub(super) fn spoiled(&self, reason: String) {
+        let _ = self.problem.set(if self.segment.lost() { CUT_SHORT.into() } else { reason });
+    }
+
+    pub(super) fn is_spoiled(&self) -> bool {
+        self.problem.get().is_some()
+    }
+
+    pub(super) fn taken(&self, records: u64) {
+        self.records_total.fetch_add(records, Ordering::Relaxed);
+    }
+
+    pub(super) fn invalid(&self) {
+        self.invalid_total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn anchor(&self) -> Anchor {
+        events::anchor(self.segment.clock().anchor())
+    }
+}
+
+/// A segment that this sidecar drains, as whoever orders its window about sees it.
 #[derive(Debug)]
 pub struct Source {
-    segment: Segment,
+    shared: Arc<Shared>,
     identity: SourceIdentity,
-    rings: Vec<Consumer<MappedRing>>,
+    rings: Arc<Mutex<Rings>>,
     alive: bool,
-    problem: Option<String>,
     samples: VecDeque<(Instant, u64)>,
-    records_total: u64,
-    invalid_total: u64,
-    scratch: Vec<Words>,
 }
 
 impl Source {
@@ -129,25 +141,21 @@ impl Source {
             agent: unpack(&header.agent),
             pid: header.pid,
         };
-        let rings = (0..segment.ring_count()).map(|i| Consumer::new(segment.ring(i))).collect();
         let begun = segment.status().begun.load(Ordering::Relaxed);
         let alive = segment.alive();
-        Self {
+        let shared = Arc::new(Shared {
             segment,
-            identity,
-            rings,
-            alive,
-            problem: None,
-            samples: VecDeque::from([(now, begun)]),
-            records_total: 0,
-            invalid_total: 0,
-            scratch: Vec::new(),
-        }
+            problem: OnceLock::new(),
+            records_total: AtomicU64::new(0),
+            invalid_total: AtomicU64::new(0),
+        });
+        let rings = Arc::new(Mutex::new(Rings::new(shared.clone())));
+        Self { shared, identity, rings, alive, samples: VecDeque::from([(now, begun)]) }
     }
 
     /// Its name among sources.
     pub fn id(&self) -> SourceId {
-        SourceId(self.segment.header().instance)
+        SourceId(self.shared.segment.header().instance)
     }
 
     /// Who it is.
@@ -157,7 +165,7 @@ impl Source {
 
     /// Its file.
     pub fn path(&self) -> &Path {
-        self.segment.path()
+        self.shared.segment.path()
     }
 
     /// Whether its process lived when last looked.
@@ -167,34 +175,39 @@ impl Source {
 
     /// Why it is of no use any more.
     pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+        self.shared.problem.get().map(String::as_str)
     }
 
     /// Records taken by this sidecar.
     pub fn records_total(&self) -> u64 {
-        self.records_total
+        self.shared.records_total.load(Ordering::Relaxed)
     }
 
     /// Records that no agent of ours writes.
     pub fn invalid_total(&self) -> u64 {
-        self.invalid_total
+        self.shared.invalid_total.load(Ordering::Relaxed)
+    }
+
+    /// Its rings, to be drained by whoever puts the records somewhere safe.
+    pub fn rings(&self) -> Arc<Mutex<Rings>> {
+        self.rings.clone()
     }
 
     /// Records dropped since it was made.
     pub fn dropped_total(&self) -> u64 {
-        self.segment.dropped()
+        self.shared.segment.dropped()
     }
 
     /// Whether its process registered for expedited barriers.
     pub fn has_membarrier(&self) -> bool {
-        self.segment.header().membarrier != 0
+        self.shared.segment.header().membarrier != 0
     }
 
     /// Looks whether the process lives and the memory is there, and samples the rate.
     pub(super) fn refresh(&mut self, now: Instant) {
-        self.alive = self.segment.alive();
-        if self.segment.lost() && self.problem.is_none() {
-            self.problem = Some(CUT_SHORT.into());
+        self.alive = self.shared.segment.alive();
+        if self.shared.segment.lost() {
+            self.shared.spoiled(CUT_SHORT.into());
         }
         self.samples.push_back((now, self.begun()));
         while self.samples.len() > 2 && self.samples[1].0 + RATE_SPAN < now {
@@ -204,12 +217,12 @@ impl Source {
 
     /// Iterations begun.
     pub fn begun(&self) -> u64 {
-        self.segment.status().begun.load(Ordering::Acquire)
+        self.shared.segment.status().begun.load(Ordering::Acquire)
     }
 
     /// Iterations ended.
     pub fn ended(&self) -> u64 {
-        self.segment.status().ended.load(Ordering::Acquire)
+        self.shared.segment.status().ended.load(Ordering::Acquire)
     }
 
     /// Whether no iteration runs at this moment.
@@ -227,7 +240,7 @@ impl Source {
 
     /// What the status block says now.
     pub fn observe(&self) -> Observation {
-        let status = self.segment.status();
+        let status = self.shared.segment.status();
         // SYNC gate: acquire, so that the facts below are at least as new.
         let gate = gate::split(status.gate.load(Ordering::Acquire));
         // What ended is read first: if as much had begun then, nothing ran.
@@ -239,8 +252,8 @@ impl Source {
             facts: copy(&status.facts),
             alive: self.alive,
             exited: status.exited.load(Ordering::Acquire) == 1,
-            broken: self.problem.is_some() || gate.is_none(),
-            dropped_total: self.segment.dropped(),
+            broken: self.shared.is_spoiled() || gate.is_none(),
+            dropped_total: self.shared.segment.dropped(),
         }
     }
 
@@ -252,11 +265,11 @@ impl Source {
     /// Takes back whatever was asked for.
     pub fn withdraw(&mut self) {
         self.publish(false, 0, 0);
-        self.segment.wake();
+        self.shared.segment.wake();
     }
 
     fn publish(&mut self, armed: bool, first_iteration: u64, last_iteration: u64) -> u64 {
-        let control = self.segment.control();
+        let control = self.shared.segment.control();
         // Even, and larger than what a sidecar that died in the middle of this may have left.
         let generation = (control.generation.load(Ordering::Acquire) | 1).wrapping_add(1);
         let profiler = profiler::STEPS;
@@ -266,149 +279,55 @@ impl Source {
 
     /// Lets the agent go on until `deadline_ns` (CLOCK_MONOTONIC).
     pub fn renew_lease(&self, deadline_ns: u64) {
-        self.segment.control().lease_deadline_ns.store(deadline_ns, Ordering::Release);
+        self.shared.segment.control().lease_deadline_ns.store(deadline_ns, Ordering::Release);
     }
 
     /// Orders the window closed at the end of iteration `last`, or never opened if that is before its first one. Only
     /// ever lowers.
     pub fn close_at(&self, last: u64, cause: Cause) {
-        let control = self.segment.control();
+        let control = self.shared.segment.control();
         if last < control.close_last.load(Ordering::Relaxed) {
             control.close_cause.store(cause as u64, Ordering::Relaxed);
             // SYNC close: pairs with the agent's acquire loads; the cause is there first.
             control.close_last.store(last, Ordering::Release);
         }
-        self.segment.wake();
+        self.shared.segment.wake();
     }
 
     /// Orders the window of `generation` closed at once, mid-iteration if need be.
     pub fn force_close(&self, generation: u64) {
-        self.segment.control().force_close.store(generation, Ordering::Release);
-        self.segment.wake();
+        self.shared.segment.control().force_close.store(generation, Ordering::Release);
+        self.shared.segment.wake();
     }
 
     /// Wakes the helper thread, so that it sees what was asked.
     pub fn wake(&self) {
-        self.segment.wake();
-    }
-
-    /// Fetches every record, and hands those of `generation` to `keep`, ring by ring in runs without a hole. Records are
-    /// freed once `keep` has returned `Ok`; those of other generations at once.
-    ///
-    /// # Errors
-    /// Whatever `keep` says; what it did not take stays in the ring.
-    pub fn drain<E>(
-        &mut self,
-        generation: Option<u64>,
-        mut keep: impl FnMut(&Drained<'_>) -> Result<(), E>,
-    ) -> Result<u64, E> {
-        let mut drained = 0;
-        let wanted = generation.map(|g| g as u32);
-        for index in 0..self.rings.len() {
-            loop {
-                let taken = self.drain_ring(index, wanted, &mut keep)?;
-                drained += taken;
-                if taken < BATCH_RECORDS as u64 {
-                    break;
-                }
-            }
-        }
-        Ok(drained)
-    }
-
-    fn drain_ring<E>(
-        &mut self,
-        index: usize,
-        wanted: Option<u32>,
-        keep: &mut impl FnMut(&Drained<'_>) -> Result<(), E>,
-    ) -> Result<u64, E> {
-        if self.problem.is_some() {
-            return Ok(0);
-        }
-        let mut words = std::mem::take(&mut self.scratch);
-        words.clear();
-        let ring = &mut self.rings[index];
-        let first_index = match ring.peek(BATCH_RECORDS, &mut words) {
-            Ok(first) if first > LARGEST_INDEX => {
-                self.problem = Some(format!("ring {index} makes no sense: it is at record {first}"));
-                return Ok(0);
-            }
-            Ok(first) => first,
-            Err(corrupt) => {
-                // Of a file that was cut short only zeros are left, which make no sense either.
-                let reason = || format!("ring {index} makes no sense: {corrupt:?}");
-                self.problem = Some(if self.segment.lost() { CUT_SHORT.into() } else { reason() });
-                return Ok(0);
-            }
-        };
-        let result = if words.is_empty() { Ok(()) } else { self.keep_runs(index, first_index, &words, wanted, keep) };
-        let count = words.len() as u64;
-        self.scratch = words;
-        result?;
-        if count > 0 {
-            self.rings[index].advance(count);
-            self.records_total += count;
-        }
-        Ok(count)
-    }
-
-    fn keep_runs<E>(
-        &mut self,
-        index: usize,
-        first_index: u64,
-        words: &[Words],
-        wanted: Option<u32>,
-        keep: &mut impl FnMut(&Drained<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let (anchor, dropped_total) = (self.anchor(), self.segment.dropped());
-        let mut run: Vec<Event> = Vec::new();
-        let mut run_first = first_index;
-        for (i, w) in (first_index..).zip(words) {
-            let ours = wanted == Some(Record::generation_of(w));
-            let event = if ours { events::trusted(&self.segment, w) } else { None };
-            self.invalid_total += u64::from(ours && event.is_none());
-            match event {
-                Some(event) => {
-                    if run.is_empty() {
-                        run_first = i;
-                    }
-                    run.push(event);
-                }
-                None if !run.is_empty() => {
-                    let events = std::mem::take(&mut run);
-                    let ring = index as u32;
-                    keep(&Drained { ring, first_index: run_first, events: &events, anchor, dropped_total })?;
-                }
-                None => {}
-            }
-        }
-        if run.is_empty() {
-            return Ok(());
-        }
-        keep(&Drained { ring: index as u32, first_index: run_first, events: &run, anchor, dropped_total })
-    }
-
-    /// Frees every record unread.
-    pub(super) fn discard_backlog(&mut self) {
-        let _ = self.drain(None, |_| Ok::<_, std::convert::Infallible>(()));
+        self.shared.segment.wake();
     }
 
     /// Now, on its clock.
     pub fn anchor(&self) -> Anchor {
-        events::anchor(self.segment.clock().anchor())
+        self.shared.anchor()
     }
 
     /// How fast its clock ticks, by what has passed since it joined; 0 when that is too little to tell.
     pub fn ticks_per_second(&self) -> u64 {
-        let (then, now) = (self.segment.header().attach, self.anchor());
+        let (then, now) = (self.shared.segment.header().attach, self.anchor());
         let ns = u128::from(now.monotonic_ns.saturating_sub(then.monotonic_ns));
         let ticks = u128::from(now.ticks.saturating_sub(then.ticks));
         if ns < 1_000_000 { 0 } else { u64::try_from(ticks * 1_000_000_000 / ns).unwrap_or(0) }
     }
 
+    /// Frees every record unread. Not while somebody drains it: then there is no need.
+    pub(super) fn discard_backlog(&self) {
+        if let Ok(mut rings) = self.rings.try_lock() {
+            rings.discard();
+        }
+    }
+
     /// Removes its file.
     pub(super) fn unlink(&self) {
-        self.segment.unlink();
+        self.shared.segment.unlink();
     }
 }
 

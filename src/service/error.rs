@@ -134,6 +134,10 @@ impl ApiError {
                     retry_after = Some(MOMENT);
                     (S::SERVICE_UNAVAILABLE, "not_agreed")
                 }
+                StartError::Busy => {
+                    retry_after = Some(MOMENT);
+                    (S::SERVICE_UNAVAILABLE, "busy")
+                }
                 StartError::Store(_) => (S::INSUFFICIENT_STORAGE, "store_failed"),
                 StartError::ShuttingDown => (S::SERVICE_UNAVAILABLE, "shutting_down"),
             },
@@ -145,6 +149,10 @@ impl ApiError {
                     (S::BAD_REQUEST, "unknown_rank")
                 }
                 CaptureError::Files { .. } => (S::INTERNAL_SERVER_ERROR, "files_unreadable"),
+                CaptureError::TooMany => {
+                    retry_after = Some(MOMENT);
+                    (S::SERVICE_UNAVAILABLE, "busy")
+                }
                 CaptureError::ShuttingDown => (S::SERVICE_UNAVAILABLE, "shutting_down"),
             },
             Self::ProfilingOff => (S::NOT_FOUND, "profiling_off"),

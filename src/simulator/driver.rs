@@ -9,6 +9,9 @@ use super::arguments::Arguments;
 use super::batching::Batching;
 use super::worker;
 
+/// Orders of a paced engine that wait for a group.
+const WAITING_PACES: usize = 1024;
+
 struct Rank {
     process: Child,
     orders: Option<ChildStdin>,
@@ -57,7 +60,7 @@ pub fn run(arguments: &Arguments, worker: impl Fn() -> io::Result<Command>) -> i
         let mut pacers = Vec::new();
         let mut handles = Vec::new();
         for (index, group) in groups.iter_mut().enumerate() {
-            let (pacer, paces) = mpsc::channel();
+            let (pacer, paces) = mpsc::sync_channel(WAITING_PACES);
             pacers.push(pacer);
             let arguments = &arguments;
             handles.push(scope.spawn(move || group.drive(arguments, index as u64, &paces)));
@@ -81,8 +84,8 @@ pub fn run(arguments: &Arguments, worker: impl Fn() -> io::Result<Command>) -> i
     Ok(whole)
 }
 
-/// Passes every number on standard input to all groups, until it ends.
-fn pace(pacers: &[mpsc::Sender<u64>]) {
+/// Passes every number on standard input to all groups, until it ends; reads on when the groups have caught up.
+fn pace(pacers: &[mpsc::SyncSender<u64>]) {
     for line in io::stdin().lock().lines() {
         let Ok(line) = line else { return };
         let Ok(count) = line.trim().parse::<u64>() else { continue };

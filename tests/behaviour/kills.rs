@@ -3,7 +3,7 @@
 use crate::support::engine::signal;
 use crate::support::{Engine, Place, Sidecar, eventually, number};
 
-/// Nobody renews the lease: both agents close by themselves, which `doctor` sees without a sidecar.
+/// Both agents close by themselves, which `doctor` sees without a sidecar.
 fn lease_runs_out(place: &Place) {
     eventually("the lease to run out", || {
         let doctor = std::process::Command::new(crate::support::stepscope())
@@ -123,4 +123,28 @@ fn a_capture_that_was_nearly_ended_keeps_its_records_although_the_gates_have_mov
         assert_eq!((number(&rank["first_iteration"]), number(&rank["iterations"])), (first, 5), "{capture:#}");
     }
     assert_eq!(sidecar.ledger(&id).len(), 10);
+}
+
+#[test]
+fn a_start_that_was_answered_is_finished_although_the_sidecar_died_before_the_first_record() {
+    let place = Place::new();
+    let mut engine = Engine::start(&place.segments(), &["--paced", "--iterations", "0"]);
+    let sidecar = Sidecar::start(&place, &[]);
+    sidecar.attached(2);
+    let started = sidecar.start_profile(r#"{"delay_iterations": 3, "max_iterations": 5}"#);
+    let id = started["capture_id"].as_str().unwrap().to_owned();
+    sidecar.kill();
+    assert!(!place.data().join("captures").join(&id).join("fragments").exists(), "not one fragment was made");
+    engine.make(20);
+    lease_runs_out(&place);
+    let next = Sidecar::start(&place, &[]);
+    let capture = next.finished(&id);
+    assert_eq!((&capture["state"], &capture["complete"]), (&"done".into(), &true.into()), "{capture:#}");
+    let ledger = next.ledger(&id);
+    for rank in 0..2u64 {
+        let rows = ledger.iter().filter(|r| number(&r["rank"]) == rank);
+        let numbers: Vec<u64> = rows.map(|r| number(&r["iteration"])).collect();
+        let first = number(&started["groups"][0]["first_iteration"]);
+        assert_eq!(numbers, (first..first + 5).collect::<Vec<_>>());
+    }
 }

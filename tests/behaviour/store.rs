@@ -88,3 +88,28 @@ fn a_trace_can_be_had_whole_and_by_rank_and_carries_its_window() {
     assert!(artifact.starts_with("nightly-") && artifact.ends_with(".trace.json.gz"), "{artifact}");
     assert!(place.data().join("captures").join(&id).join(artifact).is_file());
 }
+
+#[test]
+fn what_a_start_or_a_removal_left_half_done_is_cleared_away_and_nothing_else_is() {
+    let place = Place::new();
+    let captures = place.data().join("captures");
+    let put = |folder: &str, file: &str, text: &str| {
+        let path = captures.join(folder).join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let [empty, torn, left] = [1, 2, 3].map(|n| format!("01a20000-0000-7000-8000-00000000000{n}"));
+    std::fs::create_dir_all(captures.join(&empty)).unwrap();
+    put(&torn, "manifest.json", "{\"schema\": 1, \"capt");
+    put(&format!(".removed-{empty}"), "fragments/0.frag", "x");
+    put(&left, "fragments/0000000000000001.frag", "records");
+    put("mine", "notes.txt", "not of ours");
+    let sidecar = Sidecar::start(&place, &[]);
+    let mut there: Vec<String> =
+        std::fs::read_dir(&captures).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    there.sort();
+    assert_eq!(there, [left.as_str(), "mine"]);
+    assert!(ids(&sidecar).is_empty());
+    let log = eventually("the log", || Some(sidecar.log()).filter(|l| l.matches("left alone").count() == 2));
+    assert!(log.contains(&left) && log.contains("mine"), "{log}");
+}

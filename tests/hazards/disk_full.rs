@@ -1,20 +1,17 @@
 //! The disk of the captures is full: a capture fails and says so, the service goes on.
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use super::support::{can_mount, captures_whole, skipped};
-use crate::support::{Engine, Place, Sidecar, stepscope};
+use super::support::{Ended, beside, can_mount, captures_whole, on_a_tmpfs, seen_by, skipped};
+use crate::support::{Engine, Place, Sidecar, eventually, stepscope};
 
-/// A sidecar whose data folder is a tmpfs of one MiB, in a mount namespace of its own.
+/// A sidecar whose data folder is a tmpfs of one MiB; and that folder.
 fn on_a_small_disk(place: &Place) -> (Sidecar, PathBuf) {
-    let mut command = Command::new("unshare");
-    let data = place.data();
-    let mount = format!("mount -t tmpfs -o size=1m,mode=0700 none '{}' && exec \"$0\" \"$@\"", data.display());
-    command.args(["-Urm", "sh", "-c", &mount]).arg(stepscope());
-    let sidecar = Sidecar::start_through(command, &place.segments(), &data, &[]);
-    let inside = PathBuf::from(format!("/proc/{}/root{}", sidecar.pid(), data.display()));
+    let command = on_a_tmpfs(&place.data(), "1m", &stepscope());
+    let sidecar = Sidecar::start_through(command, &place.segments(), &place.data(), &[]);
+    let inside = seen_by(sidecar.pid(), &place.data());
     (sidecar, inside)
 }
 
@@ -80,4 +77,36 @@ fn a_start_on_a_full_disk_leaves_nothing_armed() {
     assert_eq!(sidecar.get("/stepscope/v1/captures").ok()["captures"].as_array().map(Vec::len), Some(0));
     std::fs::remove_file(filler).unwrap();
     captures_whole(&sidecar, 20);
+}
+
+#[test]
+fn the_reason_of_a_failed_capture_outlives_the_sidecar_although_the_disk_is_full() {
+    if let Err(reason) = can_mount() {
+        return skipped("disk full", &reason);
+    }
+    let place = Place::new();
+    // The disk outlives both sidecars with the process that has it.
+    let mut holder = on_a_tmpfs(&place.data(), "1m", "cat".as_ref());
+    let holder = Ended(holder.stdin(std::process::Stdio::piped()).spawn().unwrap());
+    let data = seen_by(holder.0.id(), &place.data());
+    let device = |folder: &Path| std::fs::metadata(folder).map(|m| m.dev()).ok();
+    eventually("the small disk", || (device(&data)? != device(&place.data())?).then_some(()));
+    let sidecar = || {
+        let command = beside(holder.0.id(), &stepscope());
+        Sidecar::start_through(command, &place.segments(), &place.data(), &[])
+    };
+    let _engine = Engine::start(&place.segments(), &["--ranks", "2", "--iterations", "0", "--step-us", "200"]);
+    let first = sidecar();
+    first.attached(2);
+    let id = first.start_profile("{\"max_iterations\": 0}")["capture_id"].as_str().unwrap().to_owned();
+    first.in_state(&id, "recording");
+    let _filler = fill(&data);
+    let failed = first.in_state(&id, "failed");
+    first.kill();
+
+    let next = sidecar();
+    let capture = next.capture(&id);
+    assert_eq!((&capture["state"], &capture["reason"]), (&failed["state"], &failed["reason"]), "{capture:#}");
+    assert!(capture["reason"].as_str().unwrap().contains("No space left on device"), "{capture:#}");
+    assert_eq!(capture["closed_by"], "failed");
 }

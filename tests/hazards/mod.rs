@@ -5,6 +5,7 @@
 
 mod cut_short;
 mod disk_full;
+mod disk_stalls;
 mod exec;
 mod fork;
 mod jobs;

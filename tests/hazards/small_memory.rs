@@ -2,15 +2,15 @@
 
 use std::process::Command;
 
-use super::support::{Commanded, agent_library, can_mount, commanded_program, segments_in, skipped};
+use super::support::{
+    Commanded, agent_library, can_mount, commanded_program, on_a_tmpfs, seen_by, segments_in, skipped,
+};
 use crate::support::Place;
 
-/// A folder on a tmpfs of this size, in namespaces of the program's own.
-fn on_a_tmpfs(place: &Place, size: &str) -> Command {
-    let mut command = Command::new("unshare");
-    let mount = format!("mount -t tmpfs -o size={size},mode=0700 none \"$STEPSCOPE_DIR\" && exec \"$0\" \"$@\"");
-    command.args(["-Urm", "sh", "-c", &mount]).arg(commanded_program()).arg(agent_library());
-    let _ = place;
+/// An engine whose segments have a tmpfs of one MiB.
+fn engine(place: &Place) -> Command {
+    let mut command = on_a_tmpfs(&place.segments(), "1m", commanded_program());
+    command.arg(agent_library());
     command
 }
 
@@ -20,7 +20,7 @@ fn no_room_for_a_segment_switches_the_agent_off_and_leaves_nothing_behind() {
         return skipped("/dev/shm too small", &reason);
     }
     let place = Place::new();
-    let mut engine = Commanded::spawn(on_a_tmpfs(&place, "1m"), &place.segments());
+    let mut engine = Commanded::spawn(engine(&place), &place.segments());
     assert_eq!(engine.ask("join 0"), "-2");
     let reason = engine.ask("reason");
     assert!(reason.contains("no room for a segment of 8388608 bytes"), "{reason}");
@@ -28,7 +28,7 @@ fn no_room_for_a_segment_switches_the_agent_off_and_leaves_nothing_behind() {
     assert_eq!(engine.ask("step 1000"), "stepped");
     assert_eq!(engine.describe()["joined"], false);
     // Seen through the engine's own mount: not even a hidden file.
-    let inside = format!("/proc/{}/root{}", engine.pid(), place.segments().display());
+    let inside = seen_by(engine.pid(), &place.segments());
     let left: Vec<_> = std::fs::read_dir(&inside).unwrap().map(|e| e.unwrap().path()).collect();
     assert!(left.is_empty(), "{left:?}");
     assert!(segments_in(&place.segments()).is_empty(), "and nothing outside of it");
@@ -43,13 +43,13 @@ fn a_smaller_segment_fits() {
         return skipped("/dev/shm too small", &reason);
     }
     let place = Place::new();
-    let mut command = on_a_tmpfs(&place, "1m");
+    let mut command = engine(&place);
     command.env("STEPSCOPE_SEGMENT_BYTES", "262144");
     let mut engine = Commanded::spawn(command, &place.segments());
     assert_eq!(engine.ask("join 0"), "0", "{}", engine.ask("reason"));
     assert_eq!(engine.ask("step 1000"), "stepped");
-    let inside = format!("/proc/{}/root{}", engine.pid(), place.segments().display());
-    let segments = segments_in(inside.as_ref());
+    let inside = seen_by(engine.pid(), &place.segments());
+    let segments = segments_in(&inside);
     assert_eq!(segments.len(), 1);
     use std::os::unix::fs::MetadataExt;
     let meta = std::fs::metadata(&segments[0]).unwrap();

@@ -183,6 +183,26 @@ pub fn can_mount() -> Result<(), String> {
     allowed(&["unshare", "-Urm", "sh", "-c", "mount -t tmpfs -o size=1m none /mnt"])
 }
 
+/// A program whose `folder` is a tmpfs of this size, in a mount namespace of its own.
+pub fn on_a_tmpfs(folder: &Path, size: &str, program: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    let mount = format!("mount -t tmpfs -o size={size},mode=0700 none '{}' && exec \"$0\" \"$@\"", folder.display());
+    command.args(["-Urm", "sh", "-c", &mount]).arg(program);
+    command
+}
+
+/// A program where process `pid` sees its files.
+pub fn beside(pid: u32, program: &Path) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["--user", "--mount", "--preserve-credentials", "--target", &pid.to_string()]).arg(program);
+    command
+}
+
+/// A folder as process `pid` sees it.
+pub fn seen_by(pid: u32, folder: &Path) -> PathBuf {
+    format!("/proc/{pid}/root{}", folder.display()).into()
+}
+
 /// Segment files in a folder.
 pub fn segments_in(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().flatten().map(|e| e.path());

@@ -88,9 +88,9 @@ const WORDS: &[(&str, &[&str])] = &[
     // statvfs has no safe form.
     ("allow(unsafe_code", &["src/wire/mod.rs", "src/agent/mod.rs", "src/doctor/space.rs"]),
     ("unsafe {", &["src/wire/", "src/agent/", "src/doctor/space.rs"]),
-    // Exit codes are an enum; a child of `demo` that lost its parent, and a sidecar that lost its capture thread, have
+    // Exit codes are an enum; a child of `demo` that lost its parent, and a sidecar that lost a thread of its session, have
     // nothing left to do.
-    ("process::exit", &["src/cli/children.rs", "src/capture/manager.rs"]),
+    ("process::exit", &["src/cli/children.rs", "src/capture/threads.rs"]),
     // Threads are named.
     ("thread::spawn", &[]),
     ("println!", &["src/cli/"]),

@@ -108,14 +108,14 @@ impl Folder {
 
 fn iterations(source: &mut Source) -> Vec<u64> {
     let mut found = Vec::new();
-    let keep = |drained: &stepscope::collector::source::Drained<'_>| {
+    let keep = |drained: &stepscope::collector::rings::Drained<'_>| {
         found.extend(drained.events.iter().filter_map(|e| match e {
             Event::Iteration(i) => Some(i.iteration),
             Event::Thread(_) | Event::Skipped => None,
         }));
         Ok::<_, std::convert::Infallible>(())
     };
-    source.drain(Some(GENERATION), keep).unwrap();
+    source.rings().lock().unwrap().drain(Some(GENERATION), keep).unwrap();
     found
 }
 

@@ -1,0 +1,277 @@
+//! The thread `stepscope-files`: it alone puts on the disk what a running capture makes, its records and its manifest.
+//!
+//! A disk may stall for as long as it likes. Then this thread waits and nobody else: the one that answers goes on
+//! answering and renewing leases, and what the engines record meanwhile waits in their rings, which are all the buffer
+//! there is; once they are full, records are dropped and counted. Records are freed in the rings when they are written.
+//!
+//! Before a start is answered, its folder and its manifest are made and nothing else; the manifest names the fragments
+//! to come ([`Unfinished`]). They are made with their first record, since a file costs a disk a millisecond.
+//!
+//! Told what to do by [`Job`]s in a bounded queue; answers with [`Command`]s.
+
+use std::fs;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::collector::rings::{Drained, Rings};
+use crate::trace::event::Event;
+use crate::trace::fragment::{FragmentError, FragmentWriter};
+
+use super::handle::{Command, Shared};
+use super::manifest::{CaptureId, Manifest, State};
+use super::progress::{Kept, Progress};
+use super::recover::{self, Resumed};
+use super::report;
+use super::session::Session;
+use super::store::{Store, Unfinished};
+
+/// Jobs that may wait; a capture never has more than a handful.
+pub(super) const QUEUE: usize = 16;
+/// Records in one turn from which on turns follow as closely as they can: a quarter of the smallest ring.
+const BUSY_RECORDS: u64 = 32;
+/// A turn while records come fast; a consumer that looks every millisecond costs the producer nothing.
+const HOT_TURN: Duration = Duration::from_millis(1);
+/// A turn while few do: the engine's cores are not ours.
+const CALM_TURN: Duration = Duration::from_millis(5);
+
+/// The rings of one rank, to be drained by this thread.
+pub(super) type RankRings = Arc<Mutex<Rings>>;
+
+/// What this thread is asked to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Make a capture's folder and manifest, and fetch its records from now on. Answered by [`Command::Begun`].
+    Begin(Box<Begin>),
+    /// Rebuild a capture whose sidecar died. Answered by [`Command::Resumed`].
+    Resume(Arc<Manifest>),
+    /// A rank of a resumed capture was found.
+    Attach(usize, RankRings),
+    /// Write the manifest, if the capture still runs.
+    Save(Arc<Manifest>),
+    /// Fetch what is left, and write the last manifest. Answered by [`Command::Finished`].
+    Finish(Box<(Manifest, Session)>),
+}
+
+/// A capture that begins.
+#[derive(Debug)]
+pub(super) struct Begin {
+    pub manifest: Manifest,
+    /// In the session's order.
+    pub ranks: Vec<(RankRings, Unfinished)>,
+    pub progress: Arc<Progress>,
+}
+
+/// One rank's way from its rings to its fragment.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// `None`: its segment is not attached (yet).
+    pub rings: Option<RankRings>,
+    /// What its fragment begins with.
+    pub unfinished: Unfinished,
+    /// `None`: it has no record yet.
+    pub fragment: Option<FragmentWriter>,
+    pub kept: Kept,
+}
+
+/// What is being recorded.
+#[derive(Debug)]
+pub(super) struct Recording {
+    pub id: CaptureId,
+    pub lanes: Vec<Lane>,
+    pub progress: Arc<Progress>,
+    pub failed: Option<String>,
+}
+
+/// The thread's own.
+pub(super) struct Files {
+    shared: Arc<Shared>,
+    answers: SyncSender<Command>,
+    recording: Option<Recording>,
+}
+
+impl Files {
+    pub(super) fn new(shared: Arc<Shared>, answers: SyncSender<Command>) -> Self {
+        Self { shared, answers, recording: None }
+    }
+
+    /// Until nobody has a job any more.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        let mut due = Instant::now();
+        loop {
+            let job = match &self.recording {
+                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(_) => jobs.recv_timeout(due.saturating_duration_since(Instant::now())),
+            };
+            let asked = match job {
+                Ok(job) => self.work(job),
+                Err(RecvTimeoutError::Timeout) => Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if asked.is_err() {
+                return;
+            }
+            if let Some(recording) = &mut self.recording
+                && Instant::now() >= due
+            {
+                let fetched = recording.drain(&self.shared.store);
+                due = Instant::now() + if fetched >= BUSY_RECORDS { HOT_TURN } else { CALM_TURN };
+            }
+        }
+    }
+
+    /// `Err`: nobody wants to know any more.
+    fn work(&mut self, job: Job) -> Result<(), ()> {
+        let answer = match job {
+            Job::Begin(begin) => Command::Begun(self.begin(*begin)),
+            Job::Resume(manifest) => {
+                let Resumed { session, manifest, recording } = recover::resume(&self.shared.store, &manifest);
+                let progress = recording.progress.clone();
+                self.recording = Some(recording);
+                Command::Resumed(Box::new((session, manifest, progress)))
+            }
+            Job::Attach(rank, rings) => {
+                if let Some(lane) = self.recording.as_mut().and_then(|r| r.lanes.get_mut(rank)) {
+                    lane.rings = Some(rings);
+                }
+                return Ok(());
+            }
+            Job::Save(manifest) => {
+                if let Some(recording) = self.recording.as_mut().filter(|r| r.id == manifest.capture_id) {
+                    let saved = self.shared.store.save(&manifest, &recording.unfinished());
+                    if let Err(error) = saved {
+                        recording.fail(format!("the manifest could not be written: {error}"));
+                    }
+                }
+                return Ok(());
+            }
+            Job::Finish(over) => {
+                let (manifest, session) = *over;
+                let manifest = self.finish(manifest, session);
+                let bytes = if manifest.state.is_final() { self.shared.store.bytes(&manifest.capture_id) } else { 0 };
+                Command::Finished(Box::new(manifest), bytes)
+            }
+        };
+        self.answers.send(answer).map_err(drop)
+    }
+
+    fn begin(&mut self, begin: Begin) -> Result<(), String> {
+        let Begin { manifest, ranks, progress } = begin;
+        let lane = |(rings, unfinished)| Lane { rings: Some(rings), unfinished, fragment: None, kept: Kept::default() };
+        let lanes = ranks.into_iter().map(lane).collect();
+        let recording = Recording { id: manifest.capture_id.clone(), lanes, progress, failed: None };
+        if let Err(error) = self.shared.store.create(&manifest, &recording.unfinished()) {
+            let _ = self.shared.store.delete(&manifest.capture_id);
+            return Err(error.to_string());
+        }
+        self.recording = Some(recording);
+        Ok(())
+    }
+
+    /// The last records and anchors are written, and the manifest says what came out.
+    fn finish(&mut self, mut manifest: Manifest, mut session: Session) -> Manifest {
+        let store = &self.shared.store;
+        let Some(mut recording) = self.recording.take() else { return manifest };
+        recording.drain(store);
+        if !session.is_cancelled() {
+            recording.end(store);
+        }
+        session.kept(&recording.progress.kept());
+        report::conclude(&mut manifest, &session, recording.failed.take());
+        // Let go of before it is said to be over: a segment must not be opened twice in one process.
+        drop(recording);
+        if let Err(error) = store.save_last(&manifest) {
+            manifest.state = State::Failed;
+            manifest.reason.get_or_insert_with(|| format!("the manifest could not be written: {error}"));
+        }
+        manifest
+    }
+}
+
+impl Recording {
+    fn unfinished(&self) -> Vec<Unfinished> {
+        self.lanes.iter().map(|lane| lane.unfinished.clone()).collect()
+    }
+
+    /// Fetches what is in the rings; returns how many records.
+    fn drain(&mut self, store: &Store) -> u64 {
+        let mut fetched = 0;
+        for (rank, lane) in self.lanes.iter_mut().enumerate() {
+            let Some(rings) = lane.rings.clone() else { continue };
+            let mut rings = rings.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.failed.is_some() {
+                // Nowhere to put them: the engine's rings must not fill up for that.
+                rings.discard();
+                continue;
+            }
+            let generation = lane.unfinished.identity.generation;
+            let before = lane.kept;
+            let written = rings.drain(Some(generation), |d| lane.keep(store, d));
+            if lane.kept != before {
+                self.progress.set(rank, lane.kept);
+            }
+            match written {
+                Ok(records) => fetched += records,
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.progress.fail(reason.clone());
+                    self.failed = Some(reason);
+                }
+            }
+        }
+        fetched
+    }
+
+    fn fail(&mut self, reason: String) {
+        if self.failed.is_none() {
+            self.progress.fail(reason.clone());
+            self.failed = Some(reason);
+        }
+    }
+
+    /// Every rank has a fragment, and its last anchor.
+    fn end(&mut self, store: &Store) {
+        for lane in &mut self.lanes {
+            if self.failed.is_some() {
+                return;
+            }
+            let Some(rings) = lane.rings.clone() else { continue };
+            let rings = rings.lock().unwrap_or_else(PoisonError::into_inner);
+            let (anchor, dropped) = (rings.anchor(), rings.dropped_total());
+            let written = lane.fragment(store).and_then(|f| f.write_block(0, 0, &[], anchor, dropped));
+            self.failed = written.err().map(|error| error.to_string());
+        }
+    }
+}
+
+impl Lane {
+    fn keep(&mut self, store: &Store, d: &Drained<'_>) -> Result<(), FragmentError> {
+        let fragment = self.fragment(store)?;
+        let fresh = fragment.unwritten(d.ring, d.first_index, d.events);
+        let bytes = fragment.write_block(d.ring, d.first_index, d.events, d.anchor, d.dropped_total)?;
+        let numbers = fresh.iter().filter_map(|e| match e {
+            Event::Iteration(i) => Some(i.iteration),
+            _ => None,
+        });
+        self.kept.add(fresh.len() as u64, numbers, bytes);
+        Ok(())
+    }
+
+    /// Its fragment, made if it has none: with the anchor of the moment at which the window was agreed on.
+    fn fragment(&mut self, store: &Store) -> Result<&mut FragmentWriter, FragmentError> {
+        let fragment = match self.fragment.take() {
+            Some(fragment) => fragment,
+            None => {
+                let path = store.fragment(&self.unfinished.identity);
+                if let Some(folder) = path.parent() {
+                    fs::create_dir_all(folder)
+                        .map_err(|source| FragmentError::Io { path: folder.to_owned(), source })?;
+                }
+                let mut fragment = FragmentWriter::create(&path, &self.unfinished.identity)?;
+                fragment.write_block(0, 0, &[], self.unfinished.anchor(), self.unfinished.dropped_total)?;
+                fragment
+            }
+        };
+        Ok(self.fragment.insert(fragment))
+    }
+}

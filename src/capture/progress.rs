@@ -1,0 +1,64 @@
+//! How far the records of the running capture have got onto the disk: published by the thread that writes them, read by
+//! the one that watches the limits.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What is kept of one rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// All records.
+    pub records: u64,
+    /// Iterations among them: how many, the first and the last; the first is 0 while there is none.
+    pub iterations: (u64, u64, u64),
+    /// Bytes in its fragment, its start left out.
+    pub bytes: u64,
+}
+
+impl Kept {
+    /// More was written.
+    pub fn add(&mut self, records: u64, numbers: impl Iterator<Item = u64>, bytes: u64) {
+        self.records += records;
+        self.bytes += bytes;
+        for n in numbers {
+            let (count, first, last) = self.iterations;
+            self.iterations = if count == 0 { (1, n, n) } else { (count + 1, first.min(n), last.max(n)) };
+        }
+    }
+}
+
+/// Shared by the two threads.
+#[derive(Debug, Default)]
+pub(super) struct Progress(Mutex<(Vec<Kept>, Option<String>)>);
+
+impl Progress {
+    /// Of ranks in this order.
+    pub(super) fn new(kept: Vec<Kept>) -> Self {
+        Self(Mutex::new((kept, None)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Vec<Kept>, Option<String>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is kept of each rank.
+    pub(super) fn kept(&self) -> Vec<Kept> {
+        self.lock().0.clone()
+    }
+
+    /// Rank `rank` stands here.
+    pub(super) fn set(&self, rank: usize, kept: Kept) {
+        if let Some(there) = self.lock().0.get_mut(rank) {
+            *there = kept;
+        }
+    }
+
+    /// Nothing more can be written; the first reason stays.
+    pub(super) fn fail(&self, reason: String) {
+        self.lock().1.get_or_insert(reason);
+    }
+
+    /// Why nothing more can be written.
+    pub(super) fn failed(&self) -> Option<String> {
+        self.lock().1.clone()
+    }
+}
