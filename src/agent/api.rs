@@ -14,14 +14,15 @@
 //! }
 //! ```
 //!
-//! One agent per process: where `libstepscope.so.1` was loaded before the first call here, that one is used.
+//! One agent per process: where `libstepscope.so.1` was loaded before the first call here, or another part of the
+//! process has the agent compiled in and came first, that one is used; and a library that is loaded later uses this one.
 
 use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
 
 pub use crate::wire::record::Batch;
 
-use super::ffi::{Api, BATCH_DUMMY, CIdentity, OWN, loaded_before};
+use super::ffi::{Api, BATCH_DUMMY, CIdentity, OWN, announce, loaded_before};
 
 /// Who this process is.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +55,12 @@ impl std::error::Error for JoinError {}
 
 fn table() -> &'static Api {
     static TABLE: OnceLock<&'static Api> = OnceLock::new();
-    TABLE.get_or_init(|| loaded_before().unwrap_or(&OWN))
+    TABLE.get_or_init(|| {
+        loaded_before().unwrap_or_else(|| {
+            announce();
+            &OWN
+        })
+    })
 }
 
 /// Joins as a rank. `Ok(false)`: the process had joined already, and its first identity stays.

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char};
 
+use crate::wire::landmark;
 use crate::wire::layout::Role;
 use crate::wire::record::Batch;
 use crate::wire::segment::Identity;
@@ -183,9 +184,13 @@ unsafe extern "C" fn describe_into(buffer: *mut c_char, bytes: usize) -> usize {
     .unwrap_or(0)
 }
 
-/// The table of an agent library that was loaded before us, if there is one. It asks nobody in turn: being the first of
-/// its name, it finds itself.
+/// The table of an agent that this process has already: of a library by its name, or of one that was compiled into some
+/// part of the process (see [`announce`]). It asks nobody in turn: being the first, it finds itself.
 pub(super) fn loaded_before() -> Option<&'static Api> {
+    named().or_else(compiled_in)
+}
+
+fn named() -> Option<&'static Api> {
     // SAFETY: looks up a library that is in this process already; the symbol has the type that its name stands for.
     unsafe {
         let library = libc::dlopen(c"libstepscope.so.1".as_ptr(), libc::RTLD_NOLOAD | libc::RTLD_NOW);
@@ -200,4 +205,19 @@ pub(super) fn loaded_before() -> Option<&'static Api> {
         let get: extern "C" fn(u32) -> *const Api = std::mem::transmute(symbol);
         get(ABI).as_ref()
     }
+}
+
+/// Where a compiled-in agent leaves the address of its table; the number is [`ABI`].
+const LANDMARK: &CStr = c"stepscope-agent-1";
+
+fn compiled_in() -> Option<&'static Api> {
+    let table = landmark::find(LANDMARK)? as *const Api;
+    // SAFETY: null, or the address of another copy's `OWN`: the name tells its version, and code is never unloaded.
+    unsafe { table.as_ref() }.filter(|table| !std::ptr::eq(*table, &OWN))
+}
+
+/// Says that this copy is the process's agent: one that is compiled into an engine has no name by which a library that
+/// is loaded later could find it.
+pub(super) fn announce() {
+    landmark::leave(LANDMARK, (&raw const OWN) as usize);
 }

@@ -55,6 +55,7 @@ pub mod control;
 pub mod create;
 pub mod folder;
 pub mod gate;
+pub mod landmark;
 pub mod layout;
 pub mod left_over;
 pub mod lock;

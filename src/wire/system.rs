@@ -161,6 +161,21 @@ pub fn each_entry(folder: &PathText, mut look: impl FnMut(&[u8])) {
     }
 }
 
+/// A whole hexadecimal number, in small letters.
+pub fn hexadecimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || text.len() > 16 {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |number, &byte| {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u64::from(digit))
+    })
+}
+
 /// A whole decimal number.
 pub fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() {

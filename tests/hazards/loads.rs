@@ -2,6 +2,10 @@
 
 use std::process::Command;
 
+use stepscope::agent::api::{self, Rank};
+use stepscope::agent::ffi::{ABI, Api, CIdentity};
+use stepscope::wire::layout::STATUS_OFFSET;
+
 use super::support::{
     Commanded, agent_library, captures_whole, commanded_program, numbers, promised, rank_of, segments_in,
 };
@@ -103,4 +107,60 @@ fn an_engine_that_is_shut_down_and_made_anew_in_one_process_is_still_found() {
     engine.order("exit 0");
     assert!(engine.ended().success());
     assert_eq!(segments_in(&place.segments()).len(), 0);
+}
+
+/// Where the test below tells its child process which library to load.
+const LIBRARY: &str = "TEST_AGENT_LIBRARY";
+
+/// The agent compiled into the engine has no name by which the library could look for it.
+#[test]
+fn a_library_that_a_rust_engine_loads_later_is_the_agent_compiled_into_it() {
+    let place = Place::new();
+    let engine = Command::new(std::env::current_exe().unwrap())
+        .args(["hazards::loads::as_a_rust_engine", "--exact", "--ignored", "--nocapture"])
+        .env("STEPSCOPE_DIR", place.segments())
+        .env(LIBRARY, agent_library())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&engine.stdout);
+    assert!(engine.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&engine.stderr));
+}
+
+#[test]
+#[ignore = "the child process of the test above"]
+#[allow(unsafe_code, reason = "loads a library and calls its table, as engines do")]
+fn as_a_rust_engine() {
+    let library = std::env::var_os(LIBRARY).expect("only the test above runs this");
+    let rank = Rank { rank: 5, engine: "rust".into(), ..Rank::default() };
+    assert_eq!(api::join(&rank), Ok(true));
+    let segments = segments_in(std::path::Path::new(&std::env::var_os("STEPSCOPE_DIR").unwrap()));
+    assert_eq!(segments.len(), 1);
+    // SAFETY: our own library and its one symbol, which has this type.
+    let table = unsafe {
+        let library = libloading::Library::new(library).unwrap();
+        let get_api: libloading::Symbol<'_, extern "C" fn(u32) -> *const Api> =
+            library.get("stepscope_get_api").unwrap();
+        let table = get_api(ABI).as_ref().unwrap();
+        std::mem::forget(library);
+        table
+    };
+    let identity = CIdentity {
+        size: size_of::<CIdentity>() as u32,
+        role: 1,
+        rank: 6,
+        world_size: 0,
+        job: std::ptr::null(),
+        group: std::ptr::null(),
+        engine: c"library".as_ptr(),
+        label: std::ptr::null(),
+    };
+    // SAFETY: a whole identity whose strings live until the call returns.
+    assert_eq!(unsafe { (table.join)(&identity) }, 1, "joined already, as the Rust engine");
+    assert_eq!((table.step_begin)(), 0);
+    (table.step_end)();
+    let _ = api::step();
+    assert_eq!(segments_in(segments[0].parent().unwrap()), segments);
+    let segment = std::fs::read(&segments[0]).unwrap();
+    let begun = u64::from_ne_bytes(segment[STATUS_OFFSET as usize..][..8].try_into().unwrap());
+    assert_eq!(begun, 2, "both count in one place");
 }
