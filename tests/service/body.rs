@@ -6,6 +6,8 @@ use stepscope::capture::request::{Begin, Profiler, StartRequest};
 use stepscope::service::body::{BodyError, FIELDS, read_start};
 use stepscope::service::error::ApiError;
 
+use crate::support::at_least;
+
 const JSON: Option<&str> = Some("application/json");
 const FORM: Option<&str> = Some("application/x-www-form-urlencoded");
 const BYTES: Option<&str> = Some("application/octet-stream");
@@ -177,7 +179,7 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(at_least(10_000))]
 
     #[test]
     fn mutated_bodies_are_taken_or_refused_with_a_4xx(

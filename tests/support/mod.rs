@@ -11,6 +11,7 @@ pub use sidecar::Sidecar;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use proptest::test_runner::Config as ProptestConfig;
 use serde_json::Value;
 
 /// Long enough for a machine that does other things too; nothing waits this long unless it is broken.
@@ -69,4 +70,11 @@ pub fn rows(text: &str) -> Vec<Value> {
 /// A number in JSON.
 pub fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// Generated cases: `few`, or as many as `PROPTEST_CASES` asks for, if that is more. A seed that fails is printed and kept
+/// below `proptest-regressions/`, where it is tried first from then on: commit it with what mends it.
+pub fn at_least(few: u32) -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").map(|_| ProptestConfig::default().cases);
+    ProptestConfig::with_cases(asked.unwrap_or(0).max(few))
 }

@@ -7,6 +7,8 @@ use stepscope::trace::event::Event;
 use stepscope::trace::fragment::format::MAX_BLOCK_EVENTS;
 use stepscope::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentWriter, Tail};
 
+use crate::support::at_least;
+
 use super::sample::{anchor, identity, iterations, thread};
 
 fn read(reader: &mut FragmentReader) -> Vec<Event> {
@@ -158,7 +160,7 @@ fn what_a_half_written_block_left_behind_is_overwritten() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(at_least(64))]
 
     #[test]
     fn whatever_is_handed_in_twice_is_there_once(cuts in proptest::collection::vec((0u64..40, 1u64..20), 1..20)) {

@@ -8,6 +8,8 @@ use stepscope::trace::fragment::{FragmentIdentity, FragmentReader, FragmentWrite
 use stepscope::trace::ledger::write_ledger;
 use stepscope::trace::meta::Selection;
 
+use crate::support::at_least;
+
 use super::sample::*;
 
 fn export_all(path: &Path) {
@@ -78,7 +80,7 @@ fn any_anchor() -> impl Strategy<Value = Anchor> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(at_least(300))]
 
     #[test]
     fn mutated_bytes_never_panic(
