@@ -17,4 +17,5 @@ mod small_memory;
 mod stopped_rank;
 mod strangers;
 mod support;
+mod threads;
 mod users;

@@ -5,6 +5,7 @@
  *   join RANK        -> the code
  *   claim NAME       -> 0 or 1
  *   step N           makes N iterations -> "stepped"
+ *   thread N         a thread of its own makes N iterations and ends -> "stepped"
  *   begin / end      half an iteration -> its number or 0
  *   run US           a thread steps every US microseconds from now on -> "running"
  *   halt             ends that thread -> "halted"
@@ -74,6 +75,12 @@ static void *steps(void *us) {
   return NULL;
 }
 
+static void *some_steps(void *count) {
+  for (uintptr_t n = (uintptr_t)count; n > 0; n--)
+    one_step();
+  return NULL;
+}
+
 struct forks {
   long count;
   int steps;
@@ -139,6 +146,11 @@ int main(int argc, char **argv) {
     } else if (!strcmp(word, "step")) {
       for (long n = atol(rest); n > 0; n--)
         one_step();
+      puts("stepped");
+    } else if (!strcmp(word, "thread")) {
+      pthread_t thread;
+      pthread_create(&thread, NULL, some_steps, (void *)(uintptr_t)atol(rest));
+      pthread_join(thread, NULL);
       puts("stepped");
     } else if (!strcmp(word, "begin")) {
       atomic_fetch_add(&begun, 1);
