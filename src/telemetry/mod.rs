@@ -2,5 +2,6 @@
 //!
 //! Called by `cli` (set up) and `service` (metrics). Nothing here knows HTTP or captures.
 
+mod lines;
 pub mod logs;
 pub mod metrics;

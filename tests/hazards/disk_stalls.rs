@@ -1,10 +1,12 @@
-//! The disk of the captures stands still for longer than the lease: whoever waits for it, the windows stay open.
+//! The disk of the captures stands still for longer than the lease, or stderr does: whoever waits for it, the windows stay
+//! open.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::support::{doctor, in_bounds, numbers, promised};
-use crate::support::{Engine, Place, Sidecar, eventually, number};
+use super::support::{Ended, doctor, in_bounds, numbers, promised};
+use crate::support::{Engine, Place, Sidecar, eventually, number, request, stepscope};
 
 const LEASE: Duration = Duration::from_secs(2);
 
@@ -58,4 +60,26 @@ fn a_window_outlives_a_stall_and_its_records_wait_in_the_rings() {
         assert!(number(&report["iterations"]) >= looks, "{capture:#}");
         assert_eq!(numbers(&ledger, number(&report["rank"])), promised(report));
     }
+}
+
+#[test]
+fn a_sidecar_whose_stderr_nobody_reads_answers_as_ever() {
+    let place = Place::new();
+    let _engine = Engine::start(&place.segments(), &["--ranks", "2", "--iterations", "0", "--step-us", "1000"]);
+    let log = place.path().join("log");
+    assert!(Command::new("mkfifo").arg(&log).status().unwrap().success());
+    // Both ends are held open, so that neither side meets an end of file; nothing is read but what says the address.
+    let pipe = std::fs::File::options().read(true).write(true).open(&log).unwrap();
+    let mut command = Command::new(stepscope());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--log-level", "trace", "--dir"]).arg(place.segments());
+    command.arg("--data").arg(place.data()).stdin(Stdio::null()).stderr(pipe.try_clone().unwrap());
+    let _sidecar = Ended(command.spawn().unwrap());
+    let mut lines = BufReader::new(pipe).lines().map(Result::unwrap);
+    let said = lines.find_map(|l| Some(l.split_once("listening on http://")?.1.trim().to_owned())).unwrap();
+    // A pipe holds 64 KiB; each of these is told of in more than a hundred bytes.
+    in_bounds("a thousand calls", || {
+        for _ in 0..1000 {
+            assert_eq!(request(&said, "GET", "/stepscope/v1/status", "").status, 200);
+        }
+    });
 }
