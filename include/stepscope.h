@@ -24,6 +24,9 @@ extern "C" {
 /* Flags of step_batch. */
 #define STEPSCOPE_BATCH_DUMMY 1u /* a dummy batch that keeps data-parallel ranks in step */
 
+/* Flags of an identity. */
+#define STEPSCOPE_IDENTITY_NO_BATCH 1u /* step_batch is never called: NVTX ranges need not wait for it to have their name */
+
 /* What join returns. */
 #define STEPSCOPE_OK 0
 #define STEPSCOPE_ALREADY_JOINED 1 /* fine: the first identity stays */
@@ -42,6 +45,8 @@ typedef struct stepscope_identity {
   const char *group;   /* NULL: "0" */
   const char *engine;  /* for example "vllm 0.32.0" */
   const char *label;   /* for example "tp0 pp1"; NULL: "" */
+  uint32_t flags;      /* STEPSCOPE_IDENTITY_* */
+  uint32_t reserved;   /* 0 */
 } stepscope_identity;
 
 typedef struct stepscope_api {
@@ -75,6 +80,14 @@ typedef struct stepscope_api {
   /* Writes a JSON object about the agent (version, library path, joined, identity, segment, step source, rejected
    * sources) and returns the bytes it needs, without the NUL. */
   size_t (*describe)(char *buffer, size_t bytes);
+
+  /* The iteration that step_begin just returned puts its work onto this CUDA stream (a CUstream or cudaStream_t; NULL: the
+   * default one) of the context that is current on this thread. With the profiler `cuda` its time on the device is then
+   * measured there. Call it before the work. Not there if `size` ends before it. */
+  void (*step_stream)(void *stream);
+
+  /* What the exported InitializeInjectionNvtx2 does: takes an NVTX instance's slots. For loaders of this library alone. */
+  int32_t (*initialize_nvtx)(const void *(*get_export_table)(uint32_t));
 } stepscope_api;
 
 /* The table for an interface version, or NULL when this library does not speak it. Valid for ever. */

@@ -260,18 +260,20 @@ fn an_opening_that_is_accepted_is_seen_by_its_first_iteration() {
 }
 
 fn asked(generation: u64) -> Parameters {
-    let [profiler, first_iteration, last_iteration] = [generation * 10, generation * 100, generation * 1000];
-    Parameters { generation, armed: generation == 4, profiler, first_iteration, last_iteration }
+    let [profiler, first_iteration, last_iteration, profiler_iteration] =
+        [generation * 10, generation * 100, generation * 1000, generation * 10_000];
+    let armed = generation == 4;
+    Parameters { generation, armed, profiler, first_iteration, last_iteration, profiler_iteration }
 }
 
 /// The control block is rewritten while it is read: what is read is whole, or nothing.
 #[test]
 fn a_torn_control_block_is_never_acted_on() {
-    struct Block([U64; 5]);
+    struct Block([U64; 6]);
     impl Block {
         fn words(&self) -> control::Words<'_, Loom> {
-            let [generation, armed, profiler, first_iteration, last_iteration] = &self.0;
-            control::Words { generation, armed, profiler, first_iteration, last_iteration }
+            let [generation, armed, profiler, first_iteration, last_iteration, profiler_iteration] = &self.0;
+            control::Words { generation, armed, profiler, first_iteration, last_iteration, profiler_iteration }
         }
         fn publish(&self, parameters: &Parameters) {
             control::begin(&self.words(), parameters.generation);
@@ -279,7 +281,7 @@ fn a_torn_control_block_is_never_acted_on() {
         }
     }
     loom::model(|| {
-        let block = Arc::new(Block([0; 5].map(U64::new)));
+        let block = Arc::new(Block([0; 6].map(U64::new)));
         assert_eq!(control::read(&block.words()), None, "nothing was asked");
         block.publish(&asked(2));
         let sidecar = thread::spawn({

@@ -4,6 +4,7 @@
 mod behaviour;
 mod cli;
 mod hazards;
+mod profilers;
 mod service;
 mod structure;
 mod support;

@@ -66,6 +66,8 @@ impl Agent {
             group: none,
             engine: c"benchmark".as_ptr(),
             label: none,
+            flags: 0,
+            reserved: 0,
         };
         // SAFETY: a whole identity.
         assert_eq!(unsafe { (self.api.join)(&identity) }, 0, "joined");

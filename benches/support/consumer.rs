@@ -9,7 +9,9 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use stepscope::collector::Collector;
+use stepscope::collector::source::Arming;
 use stepscope::wire::clock::monotonic_ns;
+use stepscope::wire::control::profiler;
 use stepscope::wire::layout::NONE;
 use stepscope::wire::segment::Trust;
 
@@ -94,7 +96,12 @@ fn serve(folder: &Path) {
                 let source = &mut collector.sources_mut()[0];
                 source.renew_lease(monotonic_ns() + 3_600_000_000_000);
                 let first = source.begun() + 1;
-                source.arm(first, NONE);
+                source.arm(&Arming {
+                    first_iteration: first,
+                    last_iteration: NONE,
+                    profiler: profiler::STEPS,
+                    profiler_iteration: first,
+                });
                 source.wake();
             }
             "withdraw" => collector.sources_mut()[0].withdraw(),

@@ -22,7 +22,7 @@ use std::sync::OnceLock;
 
 pub use crate::wire::record::Batch;
 
-use super::ffi::{Api, BATCH_DUMMY, CIdentity, OWN, announce, loaded_before};
+use super::ffi::{Api, BATCH_DUMMY, CIdentity, IDENTITY_NO_BATCH, OWN, announce, loaded_before};
 
 /// Who this process is.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +39,8 @@ pub struct Rank {
     pub engine: String,
     /// What people call the rank.
     pub label: String,
+    /// [`Step::batch`] is never called: NVTX ranges need not wait for it to have their name.
+    pub tells_no_batch: bool,
 }
 
 /// The process could not join: the engine runs on without being seen.
@@ -81,6 +83,8 @@ pub fn join(rank: &Rank) -> Result<bool, JoinError> {
         group: or_null(&group),
         engine: or_null(&engine),
         label: or_null(&label),
+        flags: if rank.tells_no_batch { IDENTITY_NO_BATCH } else { 0 },
+        reserved: 0,
     };
     // SAFETY: a whole identity whose strings live until the call returns.
     match unsafe { (api.join)(&identity) } {
@@ -115,6 +119,17 @@ impl Step {
     /// What the iteration holds.
     pub fn batch(&self, batch: Batch) {
         self.tell(batch, 0);
+    }
+
+    /// The work goes onto this CUDA stream (a `CUstream` or `cudaStream_t`, null for the default one): with the profiler
+    /// `cuda`, the iteration's time on the device is measured there. Call it before the work.
+    ///
+    /// # Safety
+    /// A stream of the context that is current on this thread, alive until the iteration ends.
+    pub unsafe fn stream(&self, stream: *mut std::ffi::c_void) {
+        if self.iteration != 0 && self.api.has(std::mem::offset_of!(Api, step_stream)) {
+            (self.api.step_stream)(stream);
+        }
     }
 
     /// It is a dummy batch that keeps data-parallel ranks in step.

@@ -4,6 +4,7 @@ use std::ffi::c_char;
 
 use crate::wire::text::FixedText;
 
+use super::nvtx::injection;
 use super::{sources, state};
 
 /// Writes a JSON object (version, process, identity, segment, sources of steps), NUL-terminated and cut to what fits,
@@ -39,6 +40,9 @@ pub(super) unsafe fn describe(abi: u32, buffer: *mut c_char, bytes: usize) -> us
         count += 1;
     });
     json.raw(b"]");
+    let (watched, unwatched) = injection::instances();
+    json.number(b"nvtx_instances", watched);
+    json.number(b"nvtx_instances_unwatched", unwatched);
     json.name(b"joined");
     json.raw(if state::joined().is_some() { b"true" } else { b"false" });
     if let Some(joined) = state::joined() {

@@ -4,7 +4,8 @@
 //! symbol.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
+use std::mem::offset_of;
 
 use crate::wire::landmark;
 use crate::wire::layout::Role;
@@ -12,6 +13,8 @@ use crate::wire::record::Batch;
 use crate::wire::segment::Identity;
 use crate::wire::text::{FixedText, Message};
 
+use super::nvtx::abi::GetExportTable;
+use super::nvtx::injection;
 use super::process::{self, JoinError};
 use super::{describe, hook, sources};
 
@@ -19,6 +22,8 @@ use super::{describe, hook, sources};
 pub const ABI: u32 = 1;
 /// Flag of [`Api::step_batch`]: a dummy batch.
 pub const BATCH_DUMMY: u32 = 1;
+/// Flag of [`CIdentity`]: this engine never calls [`Api::step_batch`].
+pub const IDENTITY_NO_BATCH: u32 = 1;
 
 /// `stepscope_identity`.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct CIdentity {
     pub group: *const c_char,
     pub engine: *const c_char,
     pub label: *const c_char,
+    pub flags: u32,
+    pub reserved: u32,
 }
 
 /// `stepscope_api`.
@@ -50,6 +57,15 @@ pub struct Api {
     pub leave: extern "C" fn(),
     pub reason: extern "C" fn() -> *const c_char,
     pub describe: unsafe extern "C" fn(*mut c_char, usize) -> usize,
+    pub step_stream: extern "C" fn(*mut c_void),
+    pub initialize_nvtx: extern "C" fn(GetExportTable) -> i32,
+}
+
+impl Api {
+    /// Whether the member at this offset is there: another copy's table may be an older one.
+    pub fn has(&self, offset: usize) -> bool {
+        offset < self.size as usize
+    }
 }
 
 /// This library's own table.
@@ -64,6 +80,8 @@ pub static OWN: Api = Api {
     leave,
     reason,
     describe: describe_into,
+    step_stream,
+    initialize_nvtx,
 };
 
 /// The table for an interface version, or null. A second copy of the library, opened by its path, hands out the first
@@ -71,6 +89,18 @@ pub static OWN: Api = Api {
 #[unsafe(no_mangle)]
 pub extern "C" fn stepscope_get_api(abi: u32) -> *const Api {
     if abi == ABI { loaded_before().unwrap_or(&OWN) } else { std::ptr::null() }
+}
+
+/// What makes this library an NVTX injection library, see [`injection`]. A second copy hands over to the first one.
+#[unsafe(no_mangle)]
+#[allow(non_snake_case, reason = "the protocol's name")]
+pub extern "C" fn InitializeInjectionNvtx2(get: GetExportTable) -> i32 {
+    let first = stepscope_get_api(ABI);
+    // SAFETY: null, or a table that lives for ever.
+    match unsafe { first.as_ref() }.filter(|api| api.has(offset_of!(Api, initialize_nvtx))) {
+        Some(api) => (api.initialize_nvtx)(get),
+        None => 0,
+    }
 }
 
 thread_local! {
@@ -93,14 +123,38 @@ unsafe fn text<const N: usize>(text: *const c_char, default: &str) -> FixedText<
 
 const BAD_ARGUMENT: i32 = -3;
 
+/// The identity with whatever an older caller's does not have zeroed.
+///
+/// # Safety
+/// `identity` is null, or begins with the bytes that it says it has.
+unsafe fn whole(identity: *const CIdentity) -> Option<CIdentity> {
+    if identity.is_null() {
+        return None;
+    }
+    // SAFETY: the first member, by contract.
+    let size = unsafe { identity.cast::<u32>().read() } as usize;
+    if size < offset_of!(CIdentity, flags) {
+        return None;
+    }
+    // SAFETY: integers and pointers, for which zero is valid; copied from within what the caller has.
+    unsafe {
+        let mut whole = std::mem::zeroed::<CIdentity>();
+        let bytes = size.min(size_of::<CIdentity>());
+        std::ptr::copy_nonoverlapping(identity.cast::<u8>(), (&raw mut whole).cast(), bytes);
+        Some(whole)
+    }
+}
+
 unsafe extern "C" fn join(identity: *const CIdentity) -> i32 {
     std::panic::catch_unwind(|| {
         let refuse = |why: &str| {
             set_reason(&why.into());
             BAD_ARGUMENT
         };
-        // SAFETY: the caller passes a valid identity or null; `size` tells an older struct.
-        let Some(given) = (unsafe { identity.as_ref() }) else { return refuse("identity is NULL") };
+        // SAFETY: the caller passes a valid identity or null.
+        let Some(given) = (unsafe { whole(identity) }) else {
+            return refuse("identity is NULL, or smaller than the first version's: set its size member");
+        };
         let role = match given.role {
             1 => Role::Rank,
             2 => Role::Source,
@@ -110,9 +164,6 @@ unsafe extern "C" fn join(identity: *const CIdentity) -> i32 {
                 return BAD_ARGUMENT;
             }
         };
-        if (given.size as usize) < size_of::<CIdentity>() {
-            return refuse("identity is smaller than this library's: set its size member");
-        }
         // SAFETY: the header asks for NUL-terminated strings or NULL.
         let identity = unsafe {
             Identity {
@@ -124,9 +175,10 @@ unsafe extern "C" fn join(identity: *const CIdentity) -> i32 {
                 engine: text(given.engine, ""),
                 label: text(given.label, ""),
                 forked_from: 0,
+                tool_session: FixedText::new(),
             }
         };
-        match process::join(&identity) {
+        match process::join(&identity, given.flags & IDENTITY_NO_BATCH == 0) {
             Ok(true) => 0,
             Ok(false) => 1,
             Err(error) => {
@@ -162,6 +214,14 @@ extern "C" fn step_batch(
 ) {
     let batch = Batch { context_requests, context_tokens, generation_requests, generation_tokens };
     hook::step_batch(batch, flags & BATCH_DUMMY != 0);
+}
+
+extern "C" fn initialize_nvtx(get: GetExportTable) -> i32 {
+    std::panic::catch_unwind(|| injection::initialize(get)).unwrap_or(0)
+}
+
+extern "C" fn step_stream(stream: *mut c_void) {
+    hook::step_stream(stream);
 }
 
 extern "C" fn step_end() {

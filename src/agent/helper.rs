@@ -10,8 +10,9 @@ use crate::wire::clock::monotonic_ns;
 use crate::wire::control;
 use crate::wire::gate::{self, Cause, State};
 
+use super::profiler::{self, Caller};
 use super::state::Joined;
-use super::window;
+use super::{capability, edges};
 
 /// How often it looks while a window is armed or open.
 const LOOK_NS: u64 = 50_000_000;
@@ -67,11 +68,39 @@ extern "C" fn run(joined: *mut c_void) -> *mut c_void {
 }
 
 fn watch(joined: &'static Joined) -> std::convert::Infallible {
+    // A generation whose profiler may be stopped, and that the hook was left a while for.
+    let mut waited_for = 0;
     loop {
-        let seen = joined.segment.control().wake.load(Ordering::Acquire);
-        let timeout = look(joined);
-        joined.segment.sleep(seen, timeout);
+        let (control, status) = (joined.segment.control(), joined.segment.status());
+        let seen = control.wake.load(Ordering::Acquire);
+        let asked = control.probe.load(Ordering::Acquire);
+        if asked != status.capabilities.probed.load(Ordering::Relaxed) {
+            capability::probe(joined, asked);
+        }
+        let window = look(joined);
+        let profiler = look_at_profiler(joined, &mut waited_for);
+        joined.segment.sleep(seen, window.or(profiler));
     }
+}
+
+/// Stops a profiler that is not needed any more: at once on an idle engine, else only if the hook, whose thread it was
+/// started on, has not done so since the last look. Says how long to sleep.
+fn look_at_profiler(joined: &'static Joined, waited_for: &mut u64) -> Option<u64> {
+    let (control, status) = (joined.segment.control(), joined.segment.status());
+    let generation = profiler::on(joined)?;
+    let gate = gate::split(status.gate.load(Ordering::Acquire));
+    let open = matches!(gate, Some((_, State::Opening | State::Open | State::Closing)));
+    let late = monotonic_ns() > control.lease_deadline_ns.load(Ordering::Relaxed);
+    let released = control.profiler_release.load(Ordering::Acquire) == generation;
+    let withdrawn = control::read(&control.words()).is_some_and(|p| p.generation != generation);
+    if !open && (late || released || withdrawn) {
+        let idle = status.begun.load(Ordering::Acquire) == status.ended.load(Ordering::Acquire);
+        if (idle || *waited_for == generation) && profiler::stop(joined, generation, Caller::Helper) {
+            return None;
+        }
+        *waited_for = generation;
+    }
+    Some(LOOK_NS)
 }
 
 /// Looks once; says how long to sleep.
@@ -96,11 +125,11 @@ fn look(joined: &'static Joined) -> Option<u64> {
     let withdrawn = control::read(&control.words()).is_some_and(|p| p.generation != generation && !p.armed);
     let overdue = now > lease.saturating_add(PATIENCE_NS);
     if withdrawn {
-        window::close_now(joined, generation, Cause::Superseded, true);
+        edges::close_now(joined, generation, Cause::Superseded, true);
     } else if forced || idle && close_last <= ended {
-        window::close_now(joined, generation, ordered, forced);
+        edges::close_now(joined, generation, ordered, forced);
     } else if now > lease && (idle || overdue) {
-        window::close_now(joined, generation, Cause::Lease, overdue);
+        edges::close_now(joined, generation, Cause::Lease, overdue);
     }
     Some(LOOK_NS)
 }

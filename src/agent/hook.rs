@@ -3,6 +3,7 @@
 //! Idle: one store, one load, one branch; no allocation, lock, system call, fence or clock read. While a window is armed
 //! or open, [`super::window`] decides.
 
+use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
 use crate::wire::atomics::Native;
@@ -42,8 +43,18 @@ extern "C" fn begin_slowly(n: u64, seen: u64) -> u64 {
 /// What the iteration that [`step_begin`] just returned holds.
 #[inline]
 pub(super) fn step_batch(batch: Batch, dummy: bool) {
+    if HOT.engaged.load(Ordering::Relaxed) != 0
+        && let Some(joined) = joined()
+    {
+        with(|window| window.batch(joined, batch, if dummy { flags::DUMMY } else { 0 }));
+    }
+}
+
+/// The iteration that [`step_begin`] just returned puts its work on this CUDA stream.
+#[inline]
+pub(super) fn step_stream(stream: *mut c_void) {
     if HOT.engaged.load(Ordering::Relaxed) != 0 {
-        with(|window| window.batch(batch, if dummy { flags::DUMMY } else { 0 }));
+        with(|window| window.stream(stream));
     }
 }
 

@@ -9,7 +9,11 @@
 //! | [`api`] | what an engine calls, from Rust |
 //! | [`ffi`] | what an engine calls, from C: the table of `include/stepscope.h` |
 //! | [`hook`] | step begin, batch, end |
-//! | [`window`], [`guard`] | the gate's moves: arm, open, record, close; and the try-lock around them |
+//! | [`window`], [`guard`] | the hook's view of a window: arm, record; and the try-lock around it |
+//! | [`edges`] | opening and closing, whoever does it |
+//! | [`profiler`], [`cuda`] | the CUDA profiler's calls at the edges; the driver, device times |
+//! | [`nvtx`] | window and iterations as NVTX ranges; an engine's own ranges as iterations |
+//! | [`capability`] | what of all this can work in this process |
 //! | [`helper`] | closing on an idle or stuck engine, by lease, by force |
 //! | [`process`], [`job`] | joining, leaving, forking: which segment this process writes, and for which job |
 //! | [`state`] | the words of the idle step, and the joined process |
@@ -27,13 +31,18 @@
 #![allow(unsafe_code, reason = "the C border and shared memory: each block states what it relies on")]
 
 pub mod api;
+mod capability;
+mod cuda;
 mod describe;
+mod edges;
 pub mod ffi;
 mod guard;
 mod helper;
 mod hook;
 mod job;
+mod nvtx;
 mod process;
+mod profiler;
 mod sources;
 mod state;
 mod threads;

@@ -14,8 +14,10 @@ use crate::wire::segment::{self, Identity, Segment};
 use crate::wire::system;
 use crate::wire::text::Message;
 
+use super::nvtx::steps;
+use super::profiler::{self, Caller};
 use super::state::{self, Joined, joined};
-use super::{guard, helper, job, sources, window};
+use super::{capability, edges, guard, helper, job, sources};
 
 static JOINING: AtomicBool = AtomicBool::new(false);
 /// Bytes that a forked child keeps of its parent's group, so that what tells it apart fits behind.
@@ -60,7 +62,7 @@ impl JoinError {
 ///
 /// # Errors
 /// See [`JoinError`]; the process stays as it was.
-pub(super) fn join(identity: &Identity) -> Result<bool, JoinError> {
+pub(super) fn join(identity: &Identity, tells_batch: bool) -> Result<bool, JoinError> {
     if system::variable::<8>(c"STEPSCOPE_AGENT").is_some_and(|v| matches!(v.as_bytes(), b"off" | b"0")) {
         return Err(JoinError::Off);
     }
@@ -70,7 +72,7 @@ pub(super) fn join(identity: &Identity) -> Result<bool, JoinError> {
             joined.segment.status().exited.store(0, Ordering::Release);
             Ok(false)
         }
-        None => make(*identity).map(|()| true),
+        None => make(*identity, tells_batch).map(|()| true),
     })
 }
 
@@ -84,13 +86,14 @@ fn alone(join: impl FnOnce() -> Result<bool, JoinError>) -> Result<bool, JoinErr
     made
 }
 
-fn make(mut identity: Identity) -> Result<(), JoinError> {
+fn make(mut identity: Identity, tells_batch: bool) -> Result<(), JoinError> {
     let folder = segment::default_folder();
     segment::prepare_folder(&folder).map_err(JoinError::Segment)?;
     left_over::sweep(&folder);
     if identity.job.is_empty() {
         identity.job = job::named_or_inherited(&folder);
     }
+    identity.tool_session = capability::tool_session();
     let bytes = system::variable::<32>(c"STEPSCOPE_SEGMENT_BYTES").and_then(|v| system::number(v.as_bytes()));
     // Never freed: a pointer to it never dangles, whoever still holds one.
     let mut place = std::ptr::null_mut();
@@ -111,7 +114,7 @@ fn make(mut identity: Identity) -> Result<(), JoinError> {
     let epoch = state::next_epoch();
     // SAFETY: large enough, aligned, ours.
     let joined: &'static Joined = unsafe {
-        place.write(Joined { segment, identity, clock, epoch });
+        place.write(Joined { segment, identity, clock, epoch, tells_batch });
         &*place
     };
     if !HANDLERS.swap(true, Ordering::Relaxed) {
@@ -121,8 +124,12 @@ fn make(mut identity: Identity) -> Result<(), JoinError> {
             libc::atexit(leaving);
         }
     }
-    guard::reset();
+    guard::reset(tells_batch);
     PARENT.store(std::ptr::null_mut(), Ordering::Relaxed);
+    if identity.role == Role::Rank {
+        // Before the first step: a tool takes as long to load as it takes.
+        capability::look(joined);
+    }
     state::attach(joined);
     if identity.role == Role::Rank {
         helper::start(joined);
@@ -140,6 +147,7 @@ extern "C" fn forked() {
     guard::unlock();
     names::unlock();
     sources::unlock();
+    steps::forked();
 }
 
 /// The first step of a forked child: joins with its parent's identity and a segment of its own. `false`: it could not,
@@ -157,7 +165,7 @@ pub(super) fn join_anew() -> bool {
         identity.forked_from = parent.segment.header().pid;
         identity.group = identity.group.shortened(FORKED_GROUP_BYTES);
         identity.group.push(".fork").push_decimal(u64::from(std::process::id()));
-        make(identity).map(|()| true)
+        make(identity, parent.tells_batch).map(|()| true)
     });
     matches!(made, Ok(true))
 }
@@ -166,7 +174,10 @@ pub(super) fn join_anew() -> bool {
 pub(super) fn leave() {
     let Some(joined) = joined() else { return };
     if let Some((generation, State::Open)) = gate::split(joined.segment.status().gate.load(Ordering::Acquire)) {
-        window::close_now(joined, generation, Cause::Exit, true);
+        edges::close_now(joined, generation, Cause::Exit, true);
+    }
+    if let Some(generation) = profiler::on(joined) {
+        profiler::stop(joined, generation, Caller::Helper);
     }
     joined.segment.status().exited.store(1, Ordering::Release);
 }

@@ -51,6 +51,8 @@ pub(super) struct Joined {
     pub(super) clock: ClockKind,
     /// Counts joins and forks, so that a thread knows a ring of another segment when it sees one.
     pub(super) epoch: u64,
+    /// The engine says what is in its iterations.
+    pub(super) tells_batch: bool,
 }
 
 static JOINED: AtomicPtr<Joined> = AtomicPtr::new(std::ptr::null_mut());

@@ -1,18 +1,27 @@
-//! The gate's moves in this process: arm, open, record, close.
+//! The hook's own view of the window: what it was asked for, and the iteration that runs.
 //!
-//! [`Window`] is the hook's own state and only the hook touches it. What the helper thread must see is in the segment:
-//! the gate word, the facts, `begun` and `ended`. Both sides close through [`close`], which only the winner of the claim
-//! runs. After a window's last iteration the hook sets `quiet`, and steps are cheap again.
+//! [`Window`] is the hook's own state and only the hook touches it (the helper once, at a close, behind the same try-lock).
+//! What the helper thread must see is in the segment: the gate word, the facts, `begun` and `ended`. Both sides close
+//! through [`edges`](super::edges), which only the winner of the claim runs. After a window's last iteration the hook sets
+//! `quiet`, and steps are cheap again.
 
 use std::sync::atomic::Ordering;
 
 use crate::wire::atomics::Native;
 use crate::wire::clock::monotonic_ns;
-use crate::wire::control::{self, Parameters};
+use crate::wire::control::{self, Parameters, profiler as bits};
 use crate::wire::gate::{self, Cause, State, claim, facts, word};
-use crate::wire::layout::{Anchor, NONE, Status};
+use crate::wire::layout::Anchor;
+use crate::wire::profiler::{State as ProfilerState, split};
 use crate::wire::record::{Batch, Iteration, Record, flags};
 
+use super::capability;
+use super::cuda::driver::{Stream, driver};
+use super::cuda::events::DeviceTimes;
+use super::edges::{self, Closing};
+use super::nvtx::client::client;
+use super::nvtx::range;
+use super::profiler::{self, Caller};
 use super::state::{HOT, Joined};
 use super::threads;
 
@@ -24,6 +33,11 @@ pub(super) struct Window {
     begin_ticks: u64,
     batch: Batch,
     flags: u16,
+    /// The iteration that runs is a range in a tool.
+    ranged: bool,
+    /// This engine says what is in an iteration after it began, so its range waits for that to have its name.
+    tells_batch: bool,
+    device: DeviceTimes,
     /// When the lease was last looked at.
     lease_seen_ticks: u64,
 }
@@ -31,8 +45,14 @@ pub(super) struct Window {
 /// How often the hook looks at the lease: under a millisecond of a processor's time stamps, tens of a slow counter's.
 const LEASE_LOOK_TICKS: u64 = 1 << 20;
 
-const NOTHING: Parameters =
-    Parameters { generation: 0, armed: false, profiler: 0, first_iteration: 0, last_iteration: 0 };
+const NOTHING: Parameters = Parameters {
+    generation: 0,
+    armed: false,
+    profiler: 0,
+    first_iteration: 0,
+    last_iteration: 0,
+    profiler_iteration: 0,
+};
 
 impl Window {
     pub(super) const NEW: Self = Self {
@@ -41,8 +61,16 @@ impl Window {
         begin_ticks: 0,
         batch: Batch { context_requests: 0, context_tokens: 0, generation_requests: 0, generation_tokens: 0 },
         flags: 0,
+        ranged: false,
+        tells_batch: true,
+        device: DeviceTimes::NEW,
         lease_seen_ticks: 0,
     };
+
+    /// For a process that has just joined.
+    pub(super) fn reset(&mut self, tells_batch: bool) {
+        *self = Self { tells_batch, ..Self::NEW };
+    }
 
     /// Iteration `n` begins and the generation is not the quiet one. Returns `n` if it lies in an open window.
     pub(super) fn begin(&mut self, joined: &'static Joined, n: u64, seen: u64) -> u64 {
@@ -57,12 +85,22 @@ impl Window {
             self.take_up(joined, parameters);
         }
         // A torn block (the sidecar is writing): what we took up before still holds for this iteration.
-        if !self.parameters.armed || !self.is_inside(joined, n) {
+        if !self.parameters.armed {
+            return 0;
+        }
+        if self.parameters.profiler & bits::LEADER != 0 {
+            self.lead(joined, n);
+        }
+        if !self.is_inside(joined, n) {
             return 0;
         }
         self.iteration = n;
         self.batch = Batch::default();
         self.flags = flags::NO_BATCH;
+        if let (Some(client), false) = (client(), self.tells_batch) {
+            range::begin_unnamed(client, n);
+            self.ranged = true;
+        }
         self.begin_ticks = joined.clock.ticks();
         joined.segment.status().facts.running_since_ticks.store(self.begin_ticks, Ordering::Relaxed);
         HOT.engaged.store(1, Ordering::Relaxed);
@@ -71,27 +109,68 @@ impl Window {
 
     /// A new generation: whatever an older one opened is closed first. While the helper is at it, the next step tries again.
     fn take_up(&mut self, joined: &'static Joined, parameters: Parameters) {
-        let gate = &joined.segment.status().gate;
+        let status = joined.segment.status();
+        let gate = &status.gate;
         let mut found = gate.load(Ordering::Acquire);
         match gate::split(found) {
             Some((generation, State::Open)) => {
                 if !claim::<Native>(gate, generation, State::Open, State::Closing) {
                     return;
                 }
-                close(joined, generation, Cause::Superseded, self.iteration, 0);
+                self.close(joined, generation, Cause::Superseded, self.iteration, 0);
                 found = word(generation, State::Closed);
             }
             Some((_, State::Opening | State::Closing)) | None => return,
             Some((_, State::Idle | State::Armed | State::Closed)) => {}
         }
+        match split(status.profiler.load(Ordering::Acquire)) {
+            Some((generation, ProfilerState::On)) => {
+                profiler::stop(joined, generation, Caller::Engine);
+            }
+            Some((_, ProfilerState::Starting | ProfilerState::Stopping)) => return,
+            _ => {}
+        }
         let state = if parameters.armed { State::Armed } else { State::Idle };
         let next = word(parameters.generation, state);
+        if parameters.armed {
+            profiler::reset(joined, parameters.generation);
+        }
         if gate.compare_exchange(found, next, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return;
         }
         self.parameters = parameters;
         if !parameters.armed {
             HOT.quiet.store(parameters.generation, Ordering::Relaxed);
+            return;
+        }
+        range::mark(c"armed", parameters.generation);
+        if parameters.profiler & bits::CUDA != 0
+            && let Some(driver) = driver()
+        {
+            capability::look_at_context(joined, profiler::remember_context(driver));
+        }
+    }
+
+    /// This rank makes its session's calls: starts the profiler when its iteration has come, and stops it once nobody needs
+    /// it any more.
+    fn lead(&mut self, joined: &'static Joined, n: u64) {
+        let Parameters { generation, first_iteration, profiler_iteration, .. } = self.parameters;
+        let control = joined.segment.control();
+        let gate = gate::split(joined.segment.status().gate.load(Ordering::Acquire));
+        let late = monotonic_ns() > control.lease_deadline_ns.load(Ordering::Relaxed);
+        match gate {
+            Some((at, State::Armed)) if at == generation => {
+                let due = (profiler_iteration..=first_iteration).contains(&n);
+                if due && !late && control.close_last.load(Ordering::Acquire) >= first_iteration {
+                    profiler::start(joined, &self.parameters, n);
+                }
+            }
+            Some((at, State::Closed))
+                if at == generation && (late || control.profiler_release.load(Ordering::Acquire) == generation) =>
+            {
+                profiler::stop(joined, generation, Caller::Engine);
+            }
+            _ => {}
         }
     }
 
@@ -113,7 +192,7 @@ impl Window {
                 if monotonic_ns() > control.lease_deadline_ns.load(Ordering::Relaxed) {
                     return self.never_opens(joined, Cause::Lease);
                 }
-                open(joined, generation, first_iteration)
+                edges::open(joined, &self.parameters)
             }
             State::Open if n > last_iteration.min(close_last) => {
                 // Lowered after the iteration before this one had looked.
@@ -127,9 +206,16 @@ impl Window {
                 false
             }
             State::Idle | State::Closed => {
-                HOT.quiet.store(generation, Ordering::Relaxed);
+                self.fall_quiet(joined);
                 false
             }
+        }
+    }
+
+    /// Steps are cheap again, unless this rank's profiler waits to be released.
+    fn fall_quiet(&self, joined: &Joined) {
+        if !profiler::is_on(joined, self.parameters.generation) {
+            HOT.quiet.store(self.parameters.generation, Ordering::Relaxed);
         }
     }
 
@@ -139,42 +225,59 @@ impl Window {
         if claim::<Native>(&status.gate, generation, State::Armed, State::Closing) {
             status.facts.first_iteration.store(self.parameters.first_iteration, Ordering::Relaxed);
             status.facts.dropped_at_open.store(joined.segment.dropped(), Ordering::Relaxed);
-            store_anchor(&status.facts.open, Anchor::default());
+            edges::store_anchor(&status.facts.open, Anchor::default());
             status.facts.flags.store(0, Ordering::Relaxed);
-            close(joined, generation, cause, self.parameters.first_iteration.saturating_sub(1), 0);
+            self.close(joined, generation, cause, self.parameters.first_iteration.saturating_sub(1), 0);
         }
-        HOT.quiet.store(generation, Ordering::Relaxed);
+        self.fall_quiet(joined);
         false
     }
 
-    pub(super) fn batch(&mut self, batch: Batch, extra: u16) {
+    pub(super) fn batch(&mut self, joined: &Joined, batch: Batch, extra: u16) {
         self.batch = batch;
         self.flags = (self.flags & !flags::NO_BATCH) | extra;
+        self.tells_batch = true;
+        if let (Some(client), false) = (client(), self.ranged) {
+            range::begin_iteration(client, self.iteration, &batch, extra & flags::DUMMY != 0);
+            self.ranged = true;
+            profiler::ranged(joined);
+        }
+    }
+
+    /// The iteration that runs puts its work on this stream.
+    pub(super) fn stream(&mut self, stream: Stream) {
+        if self.parameters.profiler & bits::CUDA != 0
+            && let Some(driver) = driver()
+        {
+            self.device.begin(driver, stream);
+        }
+    }
+
+    fn end_range(&mut self, joined: &Joined) {
+        let Some(client) = client() else { return };
+        if !self.ranged {
+            // No batch came: from now on its ranges do not wait for one.
+            self.tells_batch = false;
+            range::begin_unnamed(client, self.iteration);
+        }
+        client.pop();
+        self.ranged = false;
+        profiler::ranged(joined);
     }
 
     /// The iteration that lies in the window ends: records it, and closes if it was the last.
     pub(super) fn end(&mut self, joined: &'static Joined) {
         let end_ticks = joined.clock.ticks();
+        self.end_range(joined);
         HOT.engaged.store(0, Ordering::Relaxed);
         let (status, control) = (joined.segment.status(), joined.segment.control());
         let Parameters { generation, last_iteration, .. } = self.parameters;
         if status.gate.load(Ordering::Acquire) != word(generation, State::Open) {
             // The helper closed while it ran: it is outside, or was recorded as cut off.
+            self.let_go(joined, generation);
             return;
         }
-        threads::push(
-            joined,
-            generation,
-            &Record::Iteration(Iteration {
-                generation: generation as u32,
-                flags: self.flags,
-                iteration: self.iteration,
-                begin_ticks: self.begin_ticks,
-                end_ticks,
-                batch: self.batch,
-                device_ns: None,
-            }),
-        );
+        self.record(joined, end_ticks);
         status.facts.running_since_ticks.store(0, Ordering::Relaxed);
         let close_last = control.close_last.load(Ordering::Acquire);
         if self.iteration >= last_iteration.min(close_last) {
@@ -193,10 +296,35 @@ impl Window {
         let generation = self.parameters.generation;
         if monotonic_ns() > joined.segment.control().lease_deadline_ns.load(Ordering::Relaxed) {
             if claim::<Native>(&joined.segment.status().gate, generation, State::Open, State::Closing) {
-                close(joined, generation, Cause::Lease, self.iteration, 0);
+                self.close(joined, generation, Cause::Lease, self.iteration, 0);
             }
-            HOT.quiet.store(generation, Ordering::Relaxed);
+            self.fall_quiet(joined);
         }
+    }
+
+    fn record(&mut self, joined: &'static Joined, end_ticks: u64) {
+        let generation = self.parameters.generation;
+        let record = Iteration {
+            generation: generation as u32,
+            flags: self.flags,
+            iteration: self.iteration,
+            begin_ticks: self.begin_ticks,
+            end_ticks,
+            batch: self.batch,
+            device_ns: None,
+        };
+        let push = |record: &Iteration| threads::push(joined, generation, &Record::Iteration(*record));
+        match driver() {
+            Some(driver) if self.device.is_used() => self.device.end(driver, record, push),
+            _ => push(&record),
+        }
+    }
+
+    /// Hands out the records that waited for the device.
+    pub(super) fn let_go(&mut self, joined: &'static Joined, generation: u64) {
+        self.device.flush(driver(), |record| threads::push(joined, generation, &Record::Iteration(*record)));
+        joined.segment.status().calls.device_times_missed.store(self.device.missed, Ordering::Relaxed);
+        self.device.missed = 0;
     }
 
     /// Closes after iteration `ended`, of which those beyond the agreed last one are trimmed.
@@ -206,171 +334,24 @@ impl Window {
             let cause = if close_last < last { cause } else { Cause::MaxIterations };
             let agreed = last.min(close_last).max(self.parameters.first_iteration.saturating_sub(1));
             let kept = ended.min(agreed);
-            close(joined, generation, cause, kept, ended - kept);
+            self.close(joined, generation, cause, kept, ended - kept);
         }
-        HOT.quiet.store(generation, Ordering::Relaxed);
+        self.fall_quiet(joined);
     }
-}
 
-fn open(joined: &'static Joined, generation: u64, first_iteration: u64) -> bool {
-    let status = joined.segment.status();
-    if !claim::<Native>(&status.gate, generation, State::Armed, State::Opening) {
-        return false;
-    }
-    let facts = &status.facts;
-    facts.first_iteration.store(first_iteration, Ordering::Relaxed);
-    facts.last_iteration.store(NONE, Ordering::Relaxed);
-    facts.overrun.store(0, Ordering::Relaxed);
-    facts.cause.store(Cause::None as u64, Ordering::Relaxed);
-    facts.flags.store(0, Ordering::Relaxed);
-    facts.dropped_at_open.store(joined.segment.dropped(), Ordering::Relaxed);
-    store_anchor(&facts.close, Anchor::default());
-    store_anchor(&facts.open, joined.clock.anchor());
-    facts.running_since_ticks.store(0, Ordering::Relaxed);
-    // SYNC gate: the facts are whole before the window counts as open.
-    status.gate.store(word(generation, State::Open), Ordering::Release);
-    // The sidecar may have died before it woke the helper, which alone closes an idle engine's window by its lease.
-    joined.segment.wake();
-    true
-}
-
-/// Writes the facts and moves on to closed. Only for the winner of the claim to `Closing`.
-fn close(joined: &'static Joined, generation: u64, cause: Cause, last_iteration: u64, overrun: u64) {
-    let status = joined.segment.status();
-    let facts = &status.facts;
-    store_anchor(&facts.close, joined.clock.anchor());
-    facts.last_iteration.store(last_iteration, Ordering::Relaxed);
-    facts.overrun.store(overrun, Ordering::Relaxed);
-    facts.cause.store(cause as u64, Ordering::Relaxed);
-    // SYNC gate: the facts are final before the window counts as closed.
-    status.gate.store(word(generation, State::Closed), Ordering::Release);
-}
-
-fn store_anchor(words: &[std::sync::atomic::AtomicU64; 3], anchor: Anchor) {
-    words[0].store(anchor.ticks, Ordering::Relaxed);
-    words[1].store(anchor.monotonic_ns, Ordering::Relaxed);
-    words[2].store(anchor.realtime_ns, Ordering::Relaxed);
-}
-
-/// Closes the open window of a generation from a thread that is not stepping: the helper, or the process's end. `true` if
-/// it was open; another generation's is left alone, since the caller decided about this one.
-///
-/// The last iteration is the last one that ended, trimmed to what was agreed; one that still runs is recorded as cut
-/// off and counts as the last (`mid_iteration`), or, unless `cuts`, keeps the window open.
-pub(super) fn close_now(joined: &'static Joined, generation: u64, cause: Cause, cuts: bool) -> bool {
-    let status = joined.segment.status();
-    if status.gate.load(Ordering::Acquire) != word(generation, State::Open) {
-        return false;
-    }
-    let parameters = control::read(&joined.segment.control().words()).filter(|p| p.generation == generation);
-    let close_last = joined.segment.control().close_last.load(Ordering::Acquire);
-    let agreed = parameters.map_or(close_last, |p| p.last_iteration.min(close_last));
-    let (ended, running, since) = progress(status);
-    let running = running.filter(|&n| n <= agreed && since != 0);
-    if running.is_some() && !cuts {
-        return false; // it began since the caller looked, and may take its time
-    }
-    if !claim::<Native>(&status.gate, generation, State::Open, State::Closing) {
-        return false;
-    }
-    let first = status.facts.first_iteration.load(Ordering::Relaxed);
-    let mut last = ended;
-    let mut bits = facts::BY_HELPER;
-    if let Some(iteration) = running {
-        bits |= facts::MID_ITERATION;
-        last = iteration;
-        threads::push(
-            joined,
-            generation,
-            &Record::Iteration(Iteration {
-                generation: generation as u32,
-                flags: flags::MID_ITERATION | flags::NO_BATCH,
-                iteration,
-                begin_ticks: since,
-                end_ticks: joined.clock.ticks(),
-                batch: Batch::default(),
-                device_ns: None,
-            }),
-        );
-    } else if status.begun.load(Ordering::Acquire) > ended {
-        bits |= facts::OVERLAPPED;
-    }
-    let kept = last.min(agreed).max(first.saturating_sub(1));
-    status.facts.flags.fetch_or(bits, Ordering::Relaxed);
-    close(joined, generation, cause, kept, last.saturating_sub(kept));
-    true
-}
-
-/// What ended last, what runs since then, and since when, in ticks (0: outside the window): all of one moment, unless the
-/// engine steps faster than we look; then nothing counts as running.
-fn progress(status: &Status) -> (u64, Option<u64>, u64) {
-    for _ in 0..16 {
-        // SYNC ended: acquire, so that the records of what ended are in the ring.
-        let ended = status.ended.load(Ordering::Acquire);
-        let running = (status.begun.load(Ordering::Acquire) > ended).then_some(ended.wrapping_add(1));
-        let since = status.facts.running_since_ticks.load(Ordering::Acquire);
-        if status.ended.load(Ordering::Relaxed) == ended {
-            return (ended, running, since);
+    /// Closes what this thread has claimed: waits for the device if that was asked for, and lets every record go.
+    fn close(&mut self, joined: &'static Joined, generation: u64, cause: Cause, last_iteration: u64, overrun: u64) {
+        let profiler = self.parameters.profiler;
+        let at = joined.clock.anchor();
+        let opened = last_iteration >= self.parameters.first_iteration;
+        if profiler & (bits::CUDA | bits::SYNCHRONIZE_CLOSE) == bits::CUDA | bits::SYNCHRONIZE_CLOSE
+            && opened
+            && let Some(driver) = driver()
+        {
+            profiler::synchronize_close(joined, driver);
         }
-    }
-    (status.ended.load(Ordering::Acquire), None, 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::layout::Role;
-    use crate::wire::segment::{Identity, Segment};
-
-    /// A process whose window of generation 4 is open from iteration 1 on; iteration 3 runs in it.
-    fn stepping() -> &'static Joined {
-        let identity = Identity {
-            job: "job".into(),
-            group: "0".into(),
-            rank: 0,
-            world_size: 1,
-            role: Role::Rank,
-            engine: "test".into(),
-            label: "".into(),
-            forked_from: 0,
-        };
-        let folder = tempfile::tempdir().unwrap();
-        let segment = Segment::create(&folder.path().into(), &identity, 128 << 10).unwrap();
-        let clock = segment.clock();
-        let joined: &Joined = Box::leak(Box::new(Joined { segment, identity, clock, epoch: 1 }));
-        joined.segment.control().publish(&Parameters {
-            generation: 4,
-            armed: true,
-            profiler: 1,
-            first_iteration: 1,
-            last_iteration: NONE,
-        });
-        let status = joined.segment.status();
-        status.gate.store(word(4, State::Open), Ordering::Relaxed);
-        status.facts.first_iteration.store(1, Ordering::Relaxed);
-        status.begun.store(3, Ordering::Relaxed);
-        status.ended.store(2, Ordering::Relaxed);
-        status.facts.running_since_ticks.store(clock.ticks(), Ordering::Relaxed);
-        joined
-    }
-
-    /// The helper may be held up between its look and its deed for as long as a whole window takes.
-    #[test]
-    fn what_was_decided_about_one_window_never_closes_the_next() {
-        let joined = stepping();
-        assert!(!close_now(joined, 2, Cause::Lease, true));
-        assert_eq!(joined.segment.status().gate.load(Ordering::Relaxed), word(4, State::Open));
-        assert!(close_now(joined, 4, Cause::Lease, true));
-        assert_eq!(joined.segment.status().gate.load(Ordering::Relaxed), word(4, State::Closed));
-    }
-
-    #[test]
-    fn an_iteration_that_began_meanwhile_is_cut_off_only_by_those_who_may() {
-        let joined = stepping();
-        let facts = &joined.segment.status().facts;
-        assert!(!close_now(joined, 4, Cause::Lease, false));
-        assert!(close_now(joined, 4, Cause::Lease, true));
-        assert_eq!(facts.last_iteration.load(Ordering::Relaxed), 3);
-        assert_ne!(facts.flags.load(Ordering::Relaxed) & facts::MID_ITERATION, 0);
+        self.let_go(joined, generation);
+        let caller = Caller::Engine;
+        edges::close(joined, &Closing { generation, cause, last_iteration, overrun, profiler, at, caller });
     }
 }

@@ -14,6 +14,8 @@ use super::request::{CaptureError, StartError, StartRequest, TraceFormat};
 use super::session::Session;
 use super::store::Store;
 
+use super::profiling::RankCapabilities;
+
 /// One attached rank, as `status` shows it.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct RankStatus {
@@ -49,6 +51,8 @@ pub struct RankStatus {
     pub records_total: u64,
     /// Its segment file.
     pub segment: PathBuf,
+    /// What its agent says it can do.
+    pub capabilities: RankCapabilities,
 }
 
 /// A segment that was not taken.

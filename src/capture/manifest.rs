@@ -209,6 +209,49 @@ pub struct RankReport {
     pub overlapped: bool,
     /// Iterations that ran on beyond the agreed last one before this rank looked; trimmed.
     pub overrun_iterations: u64,
+    /// What its profiler did; null when nothing was switched on besides recording.
+    #[serde(default)]
+    pub profiler: Option<ProfilerReport>,
+}
+
+/// A call into the CUDA driver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallReport {
+    /// The `CUresult`; 0 is success.
+    pub code: u32,
+    /// Its name, where we know it.
+    pub name: Option<String>,
+    /// How long it held the engine's thread, nanoseconds.
+    pub duration_ns: u64,
+}
+
+/// What the profiler did in one rank. A call that was not made is null.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProfilerReport {
+    /// This rank makes the calls of its tool's session.
+    pub leader: bool,
+    /// The tool's session that it runs in; null for none.
+    pub session: Option<String>,
+    /// The iteration before which the profiler was started.
+    pub start_iteration: Option<u64>,
+    /// cuProfilerStart.
+    pub start: Option<CallReport>,
+    /// cuProfilerStop.
+    pub stop: Option<CallReport>,
+    /// cuCtxSynchronize before the window opened.
+    pub synchronize_open: Option<CallReport>,
+    /// cuCtxSynchronize before it closed.
+    pub synchronize_close: Option<CallReport>,
+    /// The NVTX range `capture@stepscope` was opened and closed in a tool that listens.
+    pub capture_range: bool,
+    /// Every iteration was an NVTX range in a tool that listens.
+    pub iteration_ranges: bool,
+    /// `engine`: its own thread stopped the profiler; `helper`: the agent's. Null: it was not stopped.
+    pub stopped_by: Option<String>,
+    /// No CUDA context was current on the engine's thread when the profiler was started.
+    pub no_context: bool,
+    /// Iterations whose time on the device could not be had.
+    pub device_times_missed: u64,
 }
 
 /// A file that came out.

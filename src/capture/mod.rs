@@ -12,6 +12,7 @@
 //! | [`manager`] | the thread: commands, turns, retention |
 //! | `threads` | how threads are started |
 //! | `plan` | from what was asked to what will be done |
+//! | [`profiling`] | which rank makes the profiler's calls, and whether it can |
 //! | [`window`] | where a window begins and ends: arithmetic |
 //! | [`session`] | one capture while it runs: a state machine without clock or thread |
 //! | `running` | the same with its hands: sources, manifest |
@@ -32,6 +33,7 @@ pub mod manager;
 pub mod manifest;
 pub mod options;
 mod plan;
+pub mod profiling;
 pub mod progress;
 mod recover;
 mod report;

@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use crate::collector::Collector;
-use crate::collector::source::Source;
+use crate::collector::source::{Source, SourceId};
 use crate::wire::clock::realtime_ns;
 
 use super::manifest::{CaptureId, Complete, Manifest, State, Window};
 use super::options::Options;
+use super::profiling::{self, Profiling};
 use super::request::{Begin, Profiler, StartError, StartRequest};
 use super::running::Plan;
 use super::session::Limits;
+
+/// Longest window with the profiler `cuda`, for a start that does not say: a tool's report grows fast.
+const CUDA_MAX_DURATION_MS: u64 = 60_000;
 
 /// Fills in, checks and chooses.
 ///
@@ -25,7 +29,7 @@ pub(super) fn make(
     let max_iterations = request.max_iterations.unwrap_or(options.default_max_iterations);
     let profiler = request.profiler.unwrap_or(options.default_profiler);
     let milliseconds = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-    let window = Window {
+    let mut window = Window {
         delay_iterations: if let Begin::Delay(delay) = begin { delay } else { 0 },
         max_iterations,
         start_iteration: match begin {
@@ -37,20 +41,22 @@ pub(super) fn make(
         max_bytes: cap("max_bytes", request.max_bytes, options.max_bytes)?,
     };
     let chosen = choose(request, collector)?;
-    if profiler == Profiler::Cuda {
-        let reasons = chosen.iter().map(|s| {
-            let i = s.identity();
-            format!(
-                "rank {} of group {} of job {}: this version of the agent records iterations only",
-                i.rank, i.group, i.job
-            )
-        });
-        return Err(StartError::Unavailable { profiler, reasons: reasons.collect() });
+    let mut profiling = Profiling {
+        profiler,
+        synchronize: request.synchronize.unwrap_or_default(),
+        lead_iterations: request.lead_iterations,
+        every_rank_leads: request.every_rank_leads,
+    };
+    let warnings = equip(&mut profiling, request.best_profiler, collector, &chosen)?;
+    if profiling.profiler == Profiler::Cuda {
+        window.max_duration_ms = window.max_duration_ms.min(request.max_duration_ms.unwrap_or(CUDA_MAX_DURATION_MS));
     }
     let plan = Plan {
         begin,
         max_iterations,
-        profiler,
+        profiling,
+        leads: profiling::leads(chosen.iter().copied(), &profiling),
+        warnings,
         limits: Limits {
             duration_ns: window.max_duration_ms.saturating_mul(1_000_000),
             wait_ns: u64::try_from(options.max_wait.as_nanos()).unwrap_or(u64::MAX),
@@ -75,12 +81,12 @@ pub(super) fn manifest(request: &StartRequest, plan: &Plan, window: Window) -> M
         missing: Vec::new(),
         closed_by: None,
         reason: None,
-        warnings: request.warnings.clone(),
+        warnings: request.warnings.iter().chain(&plan.warnings).cloned().collect(),
         accepted_at: jiff::Timestamp::now().to_string(),
         accepted_at_ns: realtime_ns(),
         finished_at: None,
         profile_prefix: request.profile_prefix.clone(),
-        profiler: plan.profiler.as_str().into(),
+        profiler: plan.profiling.profiler.as_str().into(),
         window,
         groups: Vec::new(),
         ranks: Vec::new(),
@@ -89,6 +95,31 @@ pub(super) fn manifest(request: &StartRequest, plan: &Plan, window: Window) -> M
         fragment_bytes: 0,
         artifacts: Vec::new(),
     }
+}
+
+/// Sees to it that what is switched on can work: words of warning.
+fn equip(
+    profiling: &mut Profiling,
+    best: bool,
+    collector: &Collector,
+    chosen: &[&Source],
+) -> Result<Vec<String>, StartError> {
+    if profiling.profiler != Profiler::Cuda && !best {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<SourceId> = chosen.iter().map(|s| s.id()).collect();
+    profiling::probe(collector, &ids);
+    let checked = profiling::check(chosen, &profiling::leads(chosen.iter().copied(), profiling));
+    if !best {
+        return checked;
+    }
+    let tool = chosen.iter().any(|s| profiling::listens(&s.abilities()));
+    profiling.profiler = if checked.is_ok() && tool { Profiler::Cuda } else { Profiler::Steps };
+    Ok(match (checked, tool) {
+        (Ok(warnings), true) => warnings,
+        (Ok(_), false) => vec!["activity GPU: no profiling tool can be seen in any rank; steps are recorded".into()],
+        (Err(error), _) => vec![format!("activity GPU: {error}; steps are recorded")],
+    })
 }
 
 /// A cap from the request within the server's limit, where 0 is none.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::collector::profiling::ProfilerCalls;
 use crate::collector::source::{SourceId, SourceIdentity};
 use crate::trace::event::Event;
 use crate::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentWriter};
@@ -15,6 +16,7 @@ use crate::wire::clock::monotonic_ns;
 
 use super::files::{Lane, Recording};
 use super::manifest::{ClosedBy, GroupReport, Manifest};
+use super::profiling::Lead;
 use super::progress::{Kept, Progress};
 use super::session::{Group, Limits, Phase, Rank, Session};
 use super::store::{Store, Unfinished};
@@ -96,6 +98,7 @@ fn rank(identity: &FragmentIdentity, group: usize, kept: Kept) -> Rank {
             label: identity.label.clone(),
             agent: String::new(),
             pid: identity.pid,
+            tool_session: String::new(),
         },
         group,
         generation: identity.generation,
@@ -104,6 +107,8 @@ fn rank(identity: &FragmentIdentity, group: usize, kept: Kept) -> Rank {
         recorded: kept.iterations,
         records: kept.records,
         dropped: 0,
+        lead: Lead::default(),
+        calls: ProfilerCalls::default(),
     }
 }
 

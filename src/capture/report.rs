@@ -1,6 +1,8 @@
 //! From a session to what is said of it: the manifest's groups and ranks, why it ended, and what is missing.
 
-use super::manifest::{ClosedBy, Complete, GroupReport, Manifest, RankReport, State};
+use super::manifest::{CallReport, ClosedBy, Complete, GroupReport, Manifest, ProfilerReport, RankReport, State};
+use super::profiling::{code_name, describe_code};
+use super::request::Profiler;
 use super::session::{Group, Phase, Rank, Session};
 use crate::wire::gate::Cause;
 
@@ -45,11 +47,21 @@ fn judge(manifest: &mut Manifest, session: &Session) {
     for (report, rank) in manifest.ranks.iter().zip(&session.ranks) {
         let who = format!("rank {} of group {} of job {}", report.rank, report.group, report.job);
         missing.extend(missing_of(report, rank).into_iter().map(|what| format!("{who}: {what}")));
+        if manifest.profiler == Profiler::Cuda.as_str() && rank.lead.leads {
+            missing.extend(uncalled(rank).into_iter().map(|what| format!("{who}: {what}")));
+        }
     }
     if let Some(uneven) = uneven(manifest) {
         missing.push(uneven);
     }
-    manifest.complete = if missing.is_empty() { Complete::Yes } else { Complete::No };
+    let cuda = manifest.profiler == Profiler::Cuda.as_str();
+    let blind = cuda && !session.ranks.iter().any(|r| r.lead.tool);
+    manifest.complete = match (missing.is_empty(), blind) {
+        (false, _) => Complete::No,
+        // What a tool that nobody sees recorded, nobody knows.
+        (true, true) => Complete::Unknown,
+        (true, false) => Complete::Yes,
+    };
     manifest.missing.append(&mut missing);
 }
 
@@ -113,7 +125,36 @@ fn rank(rank: &Rank, group: &Group) -> RankReport {
         mid_iteration: facts.is_some_and(|f| f.mid_iteration),
         overlapped: facts.is_some_and(|f| f.overlapped),
         overrun_iterations: facts.map_or(0, |f| f.overrun),
+        profiler: profiler(rank),
     }
+}
+
+fn profiler(rank: &Rank) -> Option<ProfilerReport> {
+    let calls = &rank.calls;
+    let call = |code: Option<u32>, duration_ns| {
+        code.map(|code| CallReport { code, name: code_name(code).map(Into::into), duration_ns })
+    };
+    let report = ProfilerReport {
+        leader: rank.lead.leads,
+        session: Some(rank.identity.tool_session.clone()).filter(|s| !s.is_empty()),
+        start_iteration: calls.iteration,
+        start: call(calls.start_code, calls.start_ns),
+        stop: call(calls.stop_code, calls.stop_ns),
+        synchronize_open: call(calls.open_synchronize_code, calls.open_synchronize_ns),
+        synchronize_close: call(calls.close_synchronize_code, calls.close_synchronize_ns),
+        capture_range: calls.range && calls.range_ended,
+        iteration_ranges: calls.iteration_ranges,
+        stopped_by: calls.stopped.then(|| if calls.by_helper { "helper" } else { "engine" }.into()),
+        no_context: calls.no_context,
+        device_times_missed: calls.device_times_missed,
+    };
+    let nothing = ProfilerReport {
+        leader: report.leader,
+        start_iteration: report.start_iteration,
+        stopped_by: report.stopped_by.clone(),
+        ..ProfilerReport::default()
+    };
+    (report != nothing).then_some(report)
 }
 
 fn rank_closed_by(rank: &Rank) -> Option<ClosedBy> {
@@ -170,6 +211,26 @@ fn missing_of(report: &RankReport, rank: &Rank) -> Vec<String> {
     if unrecorded > 0 {
         missing.push(format!("{unrecorded} iterations have no record"));
     }
+    missing
+}
+
+/// Of a rank that was to make the profiler's calls: those that failed, or were not made.
+fn uncalled(rank: &Rank) -> Vec<String> {
+    let calls = &rank.calls;
+    let say = |name, code: Option<u32>| match code {
+        Some(0) => None,
+        Some(code) => Some(format!("{name} answered {}", describe_code(code))),
+        None => Some(format!("{name} was not called")),
+    };
+    if calls.start_code.is_none() {
+        return say("cuProfilerStart", None).into_iter().collect();
+    }
+    let mut missing: Vec<String> = [say("cuProfilerStart", calls.start_code), say("cuProfilerStop", calls.stop_code)]
+        .into_iter()
+        .flatten()
+        .collect();
+    let waits = [calls.open_synchronize_code, calls.close_synchronize_code];
+    missing.extend(waits.into_iter().flatten().filter_map(|code| say("cuCtxSynchronize", Some(code))));
     missing
 }
 

@@ -21,8 +21,20 @@ pub enum Profiler {
     /// Iterations with their batch; needs no CUDA.
     #[default]
     Steps,
-    /// CUDA profiler API. Not in this version: a start is refused with the reason.
+    /// cuProfilerStart and cuProfilerStop at the window's edges, for a tool that waits for them; device times.
     Cuda,
+}
+
+/// Where the engine's thread waits for the device, with [`Profiler::Cuda`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Synchronize {
+    /// Before the window opens and before it closes: no kernel of an earlier iteration lies in it, none of its own outside.
+    #[default]
+    Both,
+    /// Before it closes.
+    End,
+    /// Nowhere.
+    None,
 }
 
 impl Profiler {
@@ -46,6 +58,14 @@ pub struct StartRequest {
     pub profile_prefix: Option<String>,
     /// What to switch on.
     pub profiler: Option<Profiler>,
+    /// [`Profiler::Cuda`] if it works, else steps, with a word (SGLang's activity GPU).
+    pub best_profiler: bool,
+    /// Where to wait for the device.
+    pub synchronize: Option<Synchronize>,
+    /// How many iterations before the window the profiler starts.
+    pub lead_iterations: Option<u64>,
+    /// Every rank makes the profiler's calls (one tool for each), not one per tool's session.
+    pub every_rank_leads: bool,
     /// One job only, by name.
     pub job: Option<String>,
     /// These ranks only.

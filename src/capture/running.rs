@@ -7,7 +7,8 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use crate::collector::Collector;
-use crate::collector::source::{Observation, Source, SourceId};
+use crate::collector::profiling::ProfilerCalls;
+use crate::collector::source::{Arming, Observation, Source, SourceId};
 use crate::trace::fragment::FragmentIdentity;
 use crate::wire::clock::monotonic_ns;
 use crate::wire::layout::NONE;
@@ -15,9 +16,10 @@ use crate::wire::membarrier;
 
 use super::files::{Begin, Job, RankRings};
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
+use super::profiling::{Lead, Profiling};
 use super::progress::{Kept, Progress};
 use super::report;
-use super::request::{self, Profiler, StartError};
+use super::request::{self, StartError};
 use super::session::{Group, Limits, Order, Phase, Rank, Session};
 use super::store::Unfinished;
 use super::window::{self, Opening};
@@ -34,7 +36,11 @@ const QUIET_LOOK: Duration = Duration::from_micros(500);
 pub(super) struct Plan {
     pub begin: request::Begin,
     pub max_iterations: u64,
-    pub profiler: Profiler,
+    pub profiling: Profiling,
+    /// Who makes the profiler's calls.
+    pub leads: BTreeMap<SourceId, Lead>,
+    /// Words for the caller.
+    pub warnings: Vec<String>,
     pub limits: Limits,
     pub lease: Duration,
     pub sources: Vec<SourceId>,
@@ -227,6 +233,12 @@ impl Running {
                     source.close_at(last, cause);
                 }
             }
+            Order::ReleaseProfiler { rank } => {
+                let rank = &self.session.ranks[rank];
+                if let Some(source) = collector.get_mut(rank.source) {
+                    source.release_profiler(rank.generation);
+                }
+            }
             Order::ForceClose { rank } => {
                 let rank = &self.session.ranks[rank];
                 if let Some(source) = collector.get_mut(rank.source) {
@@ -267,7 +279,9 @@ fn agree(
         sources.sort_by_key(|s| (s.identity().rank, s.identity().pid));
         let begun = largest_begun(sources.iter().map(|s| &**s));
         let rate = sources.iter().map(|s| s.rate()).fold(0.0, f64::max);
-        let ahead = window::ahead(idle, rate, attempt);
+        // The profiler starts earlier than the window, and that has to be seen in time too.
+        let lead = plan.profiling.lead_iterations(sources.iter().map(|s| &**s));
+        let ahead = window::ahead(idle, rate, attempt).saturating_add(lead);
         let opening = window::opening(plan.begin, begun, ahead).map_err(|past| StartError::Past {
             requested: if let request::Begin::At(at) = plan.begin { at } else { 0 },
             group: key.1.clone(),
@@ -278,11 +292,17 @@ fn agree(
         let mut ranks = Vec::new();
         for source in &mut sources {
             source.renew_lease(lease_ns);
-            let generation = source.arm(opening.first_iteration, last.unwrap_or(NONE));
-            ranks.push(new_rank(source, generation));
+            let role = plan.leads.get(&source.id()).copied().unwrap_or_default();
+            let generation = source.arm(&Arming {
+                first_iteration: opening.first_iteration,
+                last_iteration: last.unwrap_or(NONE),
+                profiler: plan.profiling.bits(role),
+                profiler_iteration: opening.first_iteration.saturating_sub(lead),
+            });
+            ranks.push(new_rank(source, generation, role));
         }
         membarrier::heavy(sources.iter().all(|s| s.has_membarrier()));
-        if sources.iter().all(|s| s.begun() < opening.first_iteration) {
+        if sources.iter().all(|s| s.begun() < opening.first_iteration.saturating_sub(lead)) {
             return Ok((new_group(key, opening, last, attempt, &sources, plan, begun), ranks));
         }
     }
@@ -329,7 +349,7 @@ fn new_group(
     Group::new(key.clone(), opening, last, withdrawn, world_size, missing_ranks, begun)
 }
 
-fn new_rank(source: &Source, generation: u64) -> Rank {
+fn new_rank(source: &Source, generation: u64, lead: Lead) -> Rank {
     Rank {
         source: source.id(),
         identity: source.identity().clone(),
@@ -340,6 +360,8 @@ fn new_rank(source: &Source, generation: u64) -> Rank {
         recorded: (0, 0, 0),
         records: 0,
         dropped: 0,
+        lead,
+        calls: ProfilerCalls::default(),
     }
 }
 

@@ -4,10 +4,12 @@
 //! that the window is to close, and why. `now_ns` is CLOCK_MONOTONIC. The manager does what the orders say, and ends the
 //! session when [`Session::is_over`].
 
+use crate::collector::profiling::ProfilerCalls;
 use crate::collector::source::{Observation, SourceId, SourceIdentity, WindowFacts};
 use crate::wire::gate::{Cause, State as Gate};
 
 use super::manifest::{ClosedBy, State};
+use super::profiling::Lead;
 use super::progress::Kept;
 use super::window;
 
@@ -15,6 +17,8 @@ use super::window;
 pub const STOP_PATIENCE_NS: u64 = 2_000_000_000;
 /// How long they may take on top of that to answer at all.
 pub const FORCE_PATIENCE_NS: u64 = 700_000_000;
+/// How long a leader may take to stop its profiler once it is released.
+pub const RELEASE_PATIENCE_NS: u64 = 5_000_000_000;
 /// A group in which nothing began for this long counts as idle.
 pub const IDLE_NS: u64 = 20_000_000;
 
@@ -94,6 +98,10 @@ pub struct Rank {
     pub records: u64,
     /// Records dropped in the window.
     pub dropped: u64,
+    /// What it does for its tool's session.
+    pub lead: Lead,
+    /// What its profiler did.
+    pub calls: ProfilerCalls,
 }
 
 /// What the manager is to do.
@@ -107,6 +115,11 @@ pub enum Order {
         last: u64,
         /// Why.
         cause: Cause,
+    },
+    /// This rank leads its tool's session, in which every window is closed: it may stop the profiler.
+    ReleaseProfiler {
+        /// Index of the rank.
+        rank: usize,
     },
     /// Close this rank's window where it stands.
     ForceClose {
@@ -137,6 +150,10 @@ pub struct Session {
     began: bool,
     stop: Option<Stop>,
     bytes: u64,
+    /// Since when every rank is through and only profilers run.
+    through_ns: Option<u64>,
+    /// Leaders are not waited for any longer.
+    given_up: bool,
 }
 
 impl Group {
@@ -167,6 +184,8 @@ impl Session {
             began: false,
             stop: None,
             bytes: 0,
+            through_ns: None,
+            given_up: false,
         }
     }
 
@@ -198,14 +217,33 @@ impl Session {
         self.stop.map(|s| s.by)
     }
 
-    /// Every rank has reached its end.
+    /// Every rank has reached its end, and no profiler runs any more.
     pub fn is_over(&self) -> bool {
+        self.is_through() && (self.given_up || !self.ranks.iter().any(profiles))
+    }
+
+    fn is_through(&self) -> bool {
         self.ranks.iter().all(|r| r.phase.is_final())
     }
 
     /// It is over, and no window ever opened.
     pub fn is_cancelled(&self) -> bool {
         self.ranks.iter().all(|r| r.phase == Phase::Cancelled)
+    }
+
+    /// Releases leaders whose session's windows are all closed, and gives up those that do not stop.
+    fn release(&mut self, now_ns: u64) -> Vec<Order> {
+        if self.is_through() {
+            let through = *self.through_ns.get_or_insert(now_ns);
+            self.given_up = now_ns.saturating_sub(through) >= RELEASE_PATIENCE_NS;
+        }
+        let waits = |leader: &Rank| {
+            let session = |r: &&Rank| r.identity.tool_session == leader.identity.tool_session;
+            self.ranks.iter().filter(session).all(|r| r.phase.is_final())
+        };
+        let released = |(_, r): &(usize, &Rank)| r.lead.shared && profiles(r) && waits(r);
+        let ranks = self.ranks.iter().enumerate().filter(released);
+        ranks.map(|(rank, _)| Order::ReleaseProfiler { rank }).collect()
     }
 
     /// Where the capture stands, as long as it is not over.
@@ -247,7 +285,9 @@ impl Session {
             self.opened_ns = Some(now_ns);
         }
         self.apply_limits(now_ns);
-        self.close(now_ns, seen, rates)
+        let mut orders = self.close(now_ns, seen, rates);
+        orders.append(&mut self.release(now_ns));
+        orders
     }
 
     fn apply_limits(&mut self, now_ns: u64) {
@@ -315,8 +355,18 @@ fn largest_begun(ranks: &[Rank], seen: &[Option<Observation>], group: usize) -> 
     of_group.filter_map(|(_, o)| o.as_ref()).map(|o| o.begun).max().unwrap_or(0)
 }
 
+/// Whether its profiler is on, as far as can be seen.
+fn profiles(rank: &Rank) -> bool {
+    rank.lead.leads
+        && rank.calls.running
+        && !matches!(rank.phase, Phase::Gone(ClosedBy::Died | ClosedBy::Exit | ClosedBy::Lost))
+}
+
 /// Moves one rank on, by what its status block says.
 fn advance(rank: &mut Rank, seen: Option<&Observation>) {
+    if let Some(seen) = seen.filter(|s| s.gate.0 == rank.generation) {
+        rank.calls = seen.calls;
+    }
     if rank.phase.is_final() {
         return;
     }

@@ -5,6 +5,7 @@ use crate::collector::source::Source;
 use crate::wire::gate::State;
 
 use super::handle::{RankStatus, Refused, Snapshot};
+use super::profiling;
 
 /// The collector's part of a snapshot.
 pub(super) fn of(collector: &Collector) -> Snapshot {
@@ -58,5 +59,6 @@ fn rank(source: &Source) -> RankStatus {
         dropped_total: seen.dropped_total,
         records_total: source.records_total(),
         segment: source.path().to_owned(),
+        capabilities: profiling::capabilities(source),
     }
 }

@@ -9,6 +9,7 @@
 
 mod discovery;
 mod events;
+pub mod profiling;
 pub mod rings;
 pub mod source;
 

@@ -16,6 +16,7 @@ use crate::wire::layout::{Facts, Role, unpack};
 use crate::wire::segment::Segment;
 
 use super::events;
+use super::profiling::{Abilities, ProfilerCalls};
 use super::rings::Rings;
 
 const CUT_SHORT: &str = "the segment's file was cut short while it was in use: restart its engine";
@@ -47,6 +48,21 @@ pub struct SourceIdentity {
     pub agent: String,
     /// Process id in its own pid namespace.
     pub pid: u32,
+    /// The tool's session that it runs in; empty for none.
+    pub tool_session: String,
+}
+
+/// A window, as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arming {
+    /// First iteration.
+    pub first_iteration: u64,
+    /// Last one, or [`NONE`](crate::wire::layout::NONE).
+    pub last_iteration: u64,
+    /// [`profiler`] bits.
+    pub profiler: u64,
+    /// The iteration that the profiler starts before.
+    pub profiler_iteration: u64,
 }
 
 /// What a source's status block says at one moment.
@@ -68,6 +84,8 @@ pub struct Observation {
     pub broken: bool,
     /// Records dropped since it was made.
     pub dropped_total: u64,
+    /// What the profiler did, of the gate's generation.
+    pub calls: ProfilerCalls,
 }
 
 /// [`Facts`], copied out.
@@ -140,6 +158,7 @@ impl Source {
             label: unpack(&header.label),
             agent: unpack(&header.agent),
             pid: header.pid,
+            tool_session: unpack(&header.tool_session),
         };
         let begun = segment.status().begun.load(Ordering::Relaxed);
         let alive = segment.alive();
@@ -254,26 +273,60 @@ impl Source {
             exited: status.exited.load(Ordering::Acquire) == 1,
             broken: self.shared.is_spoiled() || gate.is_none(),
             dropped_total: self.shared.segment.dropped(),
+            calls: ProfilerCalls::of(status, gate.map_or(0, |(generation, _)| generation)),
         }
     }
 
+    /// What its agent says it can do.
+    pub fn abilities(&self) -> Abilities {
+        Abilities::of(&self.shared.segment.status().capabilities)
+    }
+
+    /// Asks the agent to look again at what it can do; [`Source::has_answered`] tells when it has.
+    pub fn probe(&self) {
+        self.shared.segment.control().probe.fetch_add(1, Ordering::Release);
+        self.shared.segment.wake();
+    }
+
+    /// Whether the last [`Source::probe`] was answered.
+    pub fn has_answered(&self) -> bool {
+        let asked = self.shared.segment.control().probe.load(Ordering::Relaxed);
+        // SYNC probe: acquire, so that the answers are at least as new.
+        self.shared.segment.status().capabilities.probed.load(Ordering::Acquire) == asked
+    }
+
+    /// The leader of `generation` may stop its profiler.
+    pub fn release_profiler(&self, generation: u64) {
+        self.shared.segment.control().profiler_release.store(generation, Ordering::Release);
+        self.shared.segment.wake();
+    }
+
     /// Asks for a window in a generation of its own, which is returned. Does not wake the helper thread.
-    pub fn arm(&mut self, first_iteration: u64, last_iteration: u64) -> u64 {
-        self.publish(true, first_iteration, last_iteration)
+    pub fn arm(&mut self, window: &Arming) -> u64 {
+        self.publish(true, window)
     }
 
     /// Takes back whatever was asked for.
     pub fn withdraw(&mut self) {
-        self.publish(false, 0, 0);
+        let nothing =
+            Arming { first_iteration: 0, last_iteration: 0, profiler: profiler::STEPS, profiler_iteration: 0 };
+        self.publish(false, &nothing);
         self.shared.segment.wake();
     }
 
-    fn publish(&mut self, armed: bool, first_iteration: u64, last_iteration: u64) -> u64 {
+    fn publish(&mut self, armed: bool, window: &Arming) -> u64 {
+        let Arming { first_iteration, last_iteration, profiler, profiler_iteration } = *window;
         let control = self.shared.segment.control();
         // Even, and larger than what a sidecar that died in the middle of this may have left.
         let generation = (control.generation.load(Ordering::Acquire) | 1).wrapping_add(1);
-        let profiler = profiler::STEPS;
-        control.publish(&Parameters { generation, armed, profiler, first_iteration, last_iteration });
+        control.publish(&Parameters {
+            generation,
+            armed,
+            profiler,
+            first_iteration,
+            last_iteration,
+            profiler_iteration,
+        });
         generation
     }
 

@@ -172,6 +172,13 @@ pub const VARIABLES: &[Variable] = &[
         "with STEPSCOPE_STEP: ranks of the group",
     ),
     other("STEPSCOPE_GROUP", Reader::Agent, "0", "with STEPSCOPE_STEP: the ranks that step together"),
+    other(
+        "STEPSCOPE_NVTX_STEP",
+        Reader::Agent,
+        "none",
+        "NVTX range that is an iteration: TEXT or PREFIX*, and @DOMAIN",
+    ),
+    other("STEPSCOPE_NVTX_NEXT", Reader::Agent, "none", "NVTX tool that gets every call once the agent has seen it"),
     other("STEPSCOPE_LIBRARY", Reader::Agent, "the package's own", "the agent library that the Python package loads"),
 ];
 

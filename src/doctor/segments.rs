@@ -236,6 +236,6 @@ fn parse_header(bytes: &[u8; size_of::<Header>()]) -> Header {
         engine: text_at(bytes, offset_of!(Header, engine)),
         label: text_at(bytes, offset_of!(Header, label)),
         agent: text_at(bytes, offset_of!(Header, agent)),
-        reserved_tail: [0; 8],
+        tool_session: [0; 64],
     }
 }

@@ -13,6 +13,9 @@
 //! | `start_step` | | the first iteration, or the next one if that is past (SGLang) |
 //! | `profile_prefix` | | 1–128 of `A-Z a-z 0-9 . _ -`, the first one a letter or digit |
 //! | `profiler` | `activities` | `steps` or `cuda`; a list of `CPU`, `GPU`, `CUDA_PROFILER` (SGLang) |
+//! | `synchronize` | | `both`, `end` or `none`: where the engine waits for the device (`cuda`) |
+//! | `lead_iterations` | | how many iterations before the window the profiler starts |
+//! | `cuda_ranks` | | `leader`: one rank per tool's session makes the profiler's calls; `all`: every one |
 //! | `job`, `ranks` | | one job by name; these ranks only |
 //! | `max_duration_ms`, `max_events`, `max_bytes` | | caps of this capture |
 //!
@@ -21,7 +24,7 @@
 use serde_json::{Map, Value};
 
 use super::values::{Fields, Wrong, shown, wrong};
-use crate::capture::request::{Begin, Profiler, StartRequest};
+use crate::capture::request::{Begin, Profiler, StartRequest, Synchronize};
 
 /// The largest body that is read, bytes.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
@@ -37,6 +40,9 @@ pub const FIELDS: &[&str] = &[
     "profile_prefix",
     "profiler",
     "activities",
+    "synchronize",
+    "lead_iterations",
+    "cuda_ranks",
     "job",
     "ranks",
     "max_duration_ms",
@@ -98,11 +104,16 @@ pub enum BodyError {
 pub fn read_start(content_type: Option<&str>, query: &str, body: &[u8]) -> Result<StartRequest, BodyError> {
     let fields = Fields::new(read_query(query)?, read_object(content_type, body)?);
     let mut warnings = Vec::new();
+    let (profiler, best_profiler) = profiler(&fields, &mut warnings)?;
     let request = StartRequest {
         begin: begin(&fields)?,
         max_iterations: fields.number(&["max_iterations", "num_steps"])?.map(|(_, count)| count),
         profile_prefix: prefix(&fields)?,
-        profiler: profiler(&fields, &mut warnings)?,
+        profiler,
+        best_profiler,
+        synchronize: synchronize(&fields)?,
+        lead_iterations: fields.number(&["lead_iterations"])?.map(|(_, count)| count),
+        every_rank_leads: every_rank_leads(&fields)?,
         job: job(&fields)?,
         ranks: ranks(&fields)?,
         max_duration_ms: at_least_one(&fields, "max_duration_ms")?,
@@ -203,24 +214,43 @@ fn ranks(fields: &Fields) -> Result<Option<Vec<u32>>, Wrong> {
     Ok(Some(ranks))
 }
 
-/// `profiler` wins over `activities`; of the activities, the one that needs most.
-fn profiler(fields: &Fields, warnings: &mut Vec<String>) -> Result<Option<Profiler>, Wrong> {
+fn synchronize(fields: &Fields) -> Result<Option<Synchronize>, Wrong> {
+    let Some(name) = fields.text("synchronize")? else { return Ok(None) };
+    match name.trim().to_ascii_lowercase().as_str() {
+        "both" => Ok(Some(Synchronize::Both)),
+        "end" => Ok(Some(Synchronize::End)),
+        "none" => Ok(Some(Synchronize::None)),
+        _ => Err(wrong("synchronize", format!("{} is none of: both, end, none", shown(&name.into())))),
+    }
+}
+
+fn every_rank_leads(fields: &Fields) -> Result<bool, Wrong> {
+    let Some(name) = fields.text("cuda_ranks")? else { return Ok(false) };
+    match name.trim().to_ascii_lowercase().as_str() {
+        "leader" => Ok(false),
+        "all" => Ok(true),
+        _ => Err(wrong("cuda_ranks", format!("{} is none of: leader, all", shown(&name.into())))),
+    }
+}
+
+/// `profiler` wins over `activities`; of the activities, the one that needs most. And whether the best that works is meant.
+fn profiler(fields: &Fields, warnings: &mut Vec<String>) -> Result<(Option<Profiler>, bool), Wrong> {
     let activities = fields.words("activities")?;
     if let Some(name) = fields.text("profiler")? {
         return match name.trim().to_ascii_lowercase().as_str() {
-            "steps" => Ok(Some(Profiler::Steps)),
-            "cuda" => Ok(Some(Profiler::Cuda)),
+            "steps" => Ok((Some(Profiler::Steps), false)),
+            "cuda" => Ok((Some(Profiler::Cuda), false)),
             _ => Err(wrong("profiler", format!("{} is none of: steps, cuda", shown(&name.into())))),
         };
     }
-    let mut chosen = None;
+    let (mut chosen, mut best) = (None, false);
     for activity in activities.into_iter().flatten() {
         match activity.to_ascii_uppercase().as_str() {
             "CUDA_PROFILER" => chosen = Some(Profiler::Cuda),
             "CPU" => chosen = chosen.or(Some(Profiler::Steps)),
             "GPU" => {
                 chosen = chosen.or(Some(Profiler::Steps));
-                warnings.push("activity GPU: GPU activity is not recorded in this version; steps are".to_owned());
+                best = true;
             }
             "MEM" | "RPD" | "XPU" => {
                 warnings.push(format!("activity {activity} is ignored: it is not recorded in this version"));
@@ -228,5 +258,5 @@ fn profiler(fields: &Fields, warnings: &mut Vec<String>) -> Result<Option<Profil
             _ => warnings.push(format!("activity {} is ignored: nobody knows it", shown(&activity.into()))),
         }
     }
-    Ok(chosen)
+    Ok((chosen, best && chosen != Some(Profiler::Cuda)))
 }

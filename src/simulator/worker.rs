@@ -45,6 +45,7 @@ pub fn run(arguments: &Arguments, group: u32, rank: u32) -> io::Result<()> {
         world_size: arguments.ranks,
         engine: concat!("simulated ", env!("CARGO_PKG_VERSION")).into(),
         label: format!("tp{rank}"),
+        tells_no_batch: false,
     });
     if let Err(error) = joined {
         // An engine runs on without its profiler.

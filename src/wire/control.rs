@@ -10,10 +10,20 @@ use std::sync::atomic::Ordering;
 use super::atomics::{Atomics, Native, Word};
 use super::layout::{Control, NONE};
 
-/// Profilers a window switches on; bits.
+/// What a window switches on; bits of [`Parameters::profiler`].
 pub mod profiler {
     /// Records iterations; always set.
     pub const STEPS: u64 = 1;
+    /// The profiler `cuda`: device times, and synchronised edges where asked for.
+    pub const CUDA: u64 = 2;
+    /// This rank makes the calls of its tool's session: cuProfilerStart and -Stop (with [`CUDA`]), the NVTX range `capture`.
+    pub const LEADER: u64 = 4;
+    /// Other ranks share the session: the leader stops the profiler when it is released, not when its own window closes.
+    pub const SHARED: u64 = 8;
+    /// Wait for the device before the window opens.
+    pub const SYNCHRONIZE_OPEN: u64 = 16;
+    /// Wait for the device before the window closes.
+    pub const SYNCHRONIZE_CLOSE: u64 = 32;
 }
 
 /// What one generation asks for.
@@ -29,6 +39,8 @@ pub struct Parameters {
     pub first_iteration: u64,
     /// Last one, or [`NONE`].
     pub last_iteration: u64,
+    /// The iteration that the profiler starts before; at most `first_iteration`.
+    pub profiler_iteration: u64,
 }
 
 /// The words of the sequence lock, over any family of atomics.
@@ -44,6 +56,8 @@ pub struct Words<'a, A: Atomics> {
     pub first_iteration: &'a A::U64,
     /// See [`Control`].
     pub last_iteration: &'a A::U64,
+    /// See [`Control`].
+    pub profiler_iteration: &'a A::U64,
 }
 
 impl Control {
@@ -55,6 +69,7 @@ impl Control {
             profiler: &self.profiler,
             first_iteration: &self.first_iteration,
             last_iteration: &self.last_iteration,
+            profiler_iteration: &self.profiler_iteration,
         }
     }
 
@@ -80,6 +95,7 @@ pub fn finish<A: Atomics>(words: &Words<'_, A>, parameters: &Parameters) {
     words.profiler.store(parameters.profiler, Ordering::Relaxed);
     words.first_iteration.store(parameters.first_iteration, Ordering::Relaxed);
     words.last_iteration.store(parameters.last_iteration, Ordering::Relaxed);
+    words.profiler_iteration.store(parameters.profiler_iteration, Ordering::Relaxed);
     // SYNC generation: pairs with the acquire loads of the hook and of `read`.
     words.generation.store(parameters.generation, Ordering::Release);
 }
@@ -97,6 +113,7 @@ pub fn read<A: Atomics>(words: &Words<'_, A>) -> Option<Parameters> {
         profiler: words.profiler.load(Ordering::Relaxed),
         first_iteration: words.first_iteration.load(Ordering::Relaxed),
         last_iteration: words.last_iteration.load(Ordering::Relaxed),
+        profiler_iteration: words.profiler_iteration.load(Ordering::Relaxed),
     };
     A::fence(Ordering::Acquire);
     (words.generation.load(Ordering::Relaxed) == generation).then_some(parameters)

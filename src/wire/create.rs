@@ -32,6 +32,8 @@ pub struct Identity {
     pub label: FixedText<64>,
     /// The process this one was forked from, or 0.
     pub forked_from: u32,
+    /// The tool's session that it runs in, or nothing.
+    pub tool_session: FixedText<64>,
 }
 
 /// Why an agent could not make its segment. The engine runs on without it. Codes are the system's; 0: none.
@@ -148,7 +150,7 @@ fn lock_and_fill(
         engine: identity.engine.padded(),
         label: identity.label.padded(),
         agent: pack(env!("CARGO_PKG_VERSION")),
-        reserved_tail: [0; 8],
+        tool_session: identity.tool_session.padded(),
     };
     // SAFETY: nobody else knows this file yet, and the mapping is larger than a header.
     unsafe { base.cast::<Header>().write(header) };

@@ -11,7 +11,7 @@ use super::text::FixedText;
 /// First eight bytes of a segment, stored last of all with release order.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"STEPSCOP");
 /// Version of everything in this file.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 /// Bytes of a segment unless `STEPSCOPE_SEGMENT_BYTES` says otherwise.
 pub const DEFAULT_SEGMENT_BYTES: u64 = 8 << 20;
 /// Smallest and largest segment that either side accepts.
@@ -105,8 +105,9 @@ pub struct Header {
     pub label: Text<64>,
     /// Version of the agent.
     pub agent: Text<32>,
-    /// Padding; zero.
-    pub reserved_tail: [u64; 8],
+    /// The tool's session that the process runs in (nsys: its session id); processes of one session have the same. Empty:
+    /// none to be seen.
+    pub tool_session: Text<64>,
 }
 
 /// One instant on three clocks.
@@ -138,7 +139,9 @@ pub struct Control {
     pub profiler: AtomicU64,
     /// 1: this generation asks for a window. 0: it withdraws whatever an earlier one asked for.
     pub armed: AtomicU64,
-    _pad1: [u8; 32],
+    /// The iteration that the profiler starts before: `first_iteration`, or some earlier.
+    pub profiler_iteration: AtomicU64,
+    _pad1: [u8; 24],
     /// The window closes at the end of this iteration at the latest; only ever lowered within a generation.
     pub close_last: AtomicU64,
     /// Why `close_last` was lowered: [`crate::wire::gate::Cause`].
@@ -147,7 +150,11 @@ pub struct Control {
     pub force_close: AtomicU64,
     /// CLOCK_MONOTONIC nanoseconds after which the agent closes by itself.
     pub lease_deadline_ns: AtomicU64,
-    _pad2: [u8; 32],
+    /// The generation whose profiler a leader may stop: every rank of its session has closed.
+    pub profiler_release: AtomicU64,
+    /// Bumped to have the agent look again at what it can do; answered in [`Capabilities::probed`].
+    pub probe: AtomicU64,
+    _pad2: [u8; 16],
     _pad3: [u8; 64],
 }
 
@@ -171,10 +178,56 @@ pub struct Status {
     pub rings_in_use: AtomicU64,
     /// Records dropped because no ring was free.
     pub dropped_without_ring: AtomicU64,
-    /// What the agent can do: capability bits, 0 for now.
-    pub capabilities: AtomicU64,
     /// 1: the process said goodbye (an orderly exit); 0 while it lives or when it was killed.
     pub exited: AtomicU64,
+    /// Generation and state of the profiler, see [`crate::wire::profiler`].
+    pub profiler: AtomicU64,
+    /// What the profiler's calls did, of the profiler's generation.
+    pub calls: Calls,
+    /// What the agent can do.
+    pub capabilities: Capabilities,
+}
+
+/// What the agent can do, as it knows it.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Capabilities {
+    /// [`crate::wire::capability`]: two bits each.
+    pub bits: AtomicU64,
+    /// The driver's answer to cuInit, or [`NONE`] while nobody asked.
+    pub cuda_code: AtomicU64,
+    /// What the driver says its version is (12080 for 12.8); 0: not known.
+    pub cuda_version: AtomicU64,
+    /// The last [`Control::probe`] that this answers.
+    pub probed: AtomicU64,
+}
+
+/// The profiler's calls of one window. Codes are CUresult values, or [`NONE`] where no call was made.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Calls {
+    /// [`crate::wire::profiler::calls`] bits.
+    pub flags: AtomicU64,
+    /// The iteration before which it was started.
+    pub iteration: AtomicU64,
+    /// Of cuProfilerStart.
+    pub start_code: AtomicU64,
+    /// How long cuProfilerStart held the engine, nanoseconds.
+    pub start_ns: AtomicU64,
+    /// Of cuProfilerStop.
+    pub stop_code: AtomicU64,
+    /// How long cuProfilerStop held the engine, nanoseconds.
+    pub stop_ns: AtomicU64,
+    /// Of cuCtxSynchronize at the opening.
+    pub open_synchronize_code: AtomicU64,
+    /// How long that held the engine, nanoseconds.
+    pub open_synchronize_ns: AtomicU64,
+    /// Of cuCtxSynchronize at the closing.
+    pub close_synchronize_code: AtomicU64,
+    /// How long that held the engine, nanoseconds.
+    pub close_synchronize_ns: AtomicU64,
+    /// Iterations whose device time could not be had.
+    pub device_times_missed: AtomicU64,
 }
 
 /// What really happened in a window.
@@ -199,14 +252,6 @@ pub struct Facts {
     pub open: [AtomicU64; 3],
     /// Anchor at close.
     pub close: [AtomicU64; 3],
-    /// Return code of the profiler's start call.
-    pub start_code: AtomicU64,
-    /// How long the profiler's start call held the engine, nanoseconds.
-    pub start_ns: AtomicU64,
-    /// Return code of the profiler's stop call.
-    pub stop_code: AtomicU64,
-    /// How long the profiler's stop call held the engine, nanoseconds.
-    pub stop_ns: AtomicU64,
 }
 
 /// State of a ring's owner.

@@ -42,6 +42,13 @@
 //! [`folder`], [`clock`], the producer's half of [`ring`] and [`names`], on [`text`] and [`system`]. The sidecar's half
 //! ([`segment::Segment::attach`], [`sigbus`]) is under no such rule.
 //!
+//! # The profiler
+//!
+//! A window may switch a profiler on besides recording. It has a word of its own, [`layout::Status::profiler`], because it
+//! may start some iterations before the window and stop after it: where several ranks share one tool's session, one of
+//! them leads, and stops only when the sidecar has seen all of them closed (`profiler_release`). Its moves are claims
+//! too, see [`profiler`].
+//!
 //! # What happens on failure
 //!
 //! The sidecar forms no reference to bytes that the agent may write but through atomics, bounds-checks every index it
@@ -50,6 +57,7 @@
 #![allow(unsafe_code, reason = "shared memory, locks and clocks: each block states what it relies on")]
 
 pub mod atomics;
+pub mod capability;
 pub mod clock;
 pub mod control;
 pub mod create;
@@ -61,6 +69,7 @@ pub mod left_over;
 pub mod lock;
 pub mod membarrier;
 pub mod names;
+pub mod profiler;
 pub mod record;
 pub mod ring;
 pub mod segment;

@@ -60,6 +60,7 @@ fn manifest() -> Manifest {
             mid_iteration: false,
             overlapped: false,
             overrun_iterations: 0,
+            profiler: None,
         }],
         records: 5,
         dropped: 6,

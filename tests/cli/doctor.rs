@@ -47,6 +47,7 @@ fn segment(folder: &Path) -> Segment {
         engine: "test 1.0".into(),
         label: "tp3".into(),
         forked_from: 0,
+        tool_session: "".into(),
     };
     Segment::create(&folder.into(), &identity, 128 << 10).unwrap()
 }

@@ -153,6 +153,8 @@ fn as_a_rust_engine() {
         group: std::ptr::null(),
         engine: c"library".as_ptr(),
         label: std::ptr::null(),
+        flags: 0,
+        reserved: 0,
     };
     // SAFETY: a whole identity whose strings live until the call returns.
     assert_eq!(unsafe { (table.join)(&identity) }, 1, "joined already, as the Rust engine");

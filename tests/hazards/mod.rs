@@ -16,6 +16,6 @@ mod signals;
 mod small_memory;
 mod stopped_rank;
 mod strangers;
-mod support;
+pub mod support;
 mod threads;
 mod users;

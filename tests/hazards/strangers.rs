@@ -10,6 +10,8 @@ use stepscope::wire::layout::{RINGS_OFFSET, STATUS_OFFSET};
 use stepscope::wire::lock::{self, Party};
 
 use super::support::{captures_job_whole, captures_whole, doctor, refusal, segments_in};
+use stepscope::wire::layout::LAYOUT_VERSION;
+
 use crate::support::{Engine, Place, Sidecar, eventually};
 
 /// Bytes that look like nothing; the same ones each time.
@@ -55,7 +57,7 @@ fn each_is_refused_with_a_reason_and_the_engine_beside_them_is_captured() {
     add("short.seg", &noise(100), "100 bytes is no segment");
     let original = std::fs::read(&real).unwrap();
     add("truncated.seg", &original[..200_000], "but the file has 200000");
-    strangers.push((forged(&real, "future.seg", 8, &2u32.to_ne_bytes()), "layout version 2"));
+    strangers.push((forged(&real, "future.seg", 8, &(LAYOUT_VERSION + 1).to_ne_bytes()), "layout version"));
     strangers.push((forged(&real, "rings.seg", 28, &9999u32.to_ne_bytes()), "ring table"));
     strangers.push((forged(&real, "role.seg", 12, &77u32.to_ne_bytes()), "unknown role 77"));
     strangers.push((forged(&real, "clock.seg", 52, &9u32.to_ne_bytes()), "unknown clock 9"));
@@ -68,7 +70,7 @@ fn each_is_refused_with_a_reason_and_the_engine_beside_them_is_captured() {
     std::fs::create_dir(folder.join("folder.seg")).unwrap();
     strangers.push((folder.join("folder.seg"), ""));
     // Only root gives files away.
-    let other = forged(&real, "other.seg", 8, &1u32.to_ne_bytes());
+    let other = forged(&real, "other.seg", 8, &LAYOUT_VERSION.to_ne_bytes());
     if chown(&other, Some(54_321), Some(54_321)).is_ok() {
         strangers.push((other, "owned by user 54321"));
     } else {
@@ -106,7 +108,7 @@ fn a_copy_of_a_live_segment_does_not_pass_for_it() {
     let _engine = Engine::start(&folder, &["--ranks", "1", "--iterations", "0", "--step-us", "500"]);
     sidecar.attached(1);
     let real = segments_in(&folder).remove(0);
-    let copy = forged(&real, "0-copy.seg", 8, &1u32.to_ne_bytes());
+    let copy = forged(&real, "0-copy.seg", 8, &LAYOUT_VERSION.to_ne_bytes());
     let reason = eventually("the refusal of the copy", || refusal(&sidecar, &copy));
     assert!(reason.contains("copy"), "{reason}");
     captures_whole(&sidecar, 30);

@@ -22,6 +22,7 @@ fn rank(role: &'static str, rank: u32, records: u64) -> RankStatus {
         dropped_total: 3,
         records_total: records,
         segment: "s".into(),
+        capabilities: stepscope::capture::profiling::RankCapabilities::default(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use stepscope::capture::handle::{RankStatus, Refused};
 use stepscope::capture::manifest::*;
+use stepscope::capture::profiling::RankCapabilities;
 use stepscope::service::body::FIELDS;
 use stepscope::service::routes::openapi::document;
 use stepscope::service::routes::profile::{started, stopped};
@@ -27,7 +28,10 @@ fn manifest() -> Manifest {
     let rank = json!({"job": "j", "group": "g", "rank": 0, "label": "l", "engine": "e", "pid": 1, "state": "closed",
         "accepted_iteration": 1, "first_iteration": 2, "last_iteration": 3, "iterations": 2, "records": 2, "dropped": 0,
         "closed_by": "stop", "opened_at_ns": 1, "closed_at_ns": 2, "mid_iteration": false, "overlapped": false,
-        "overrun_iterations": 0});
+        "overrun_iterations": 0, "profiler": {"leader": true, "session": null, "start_iteration": 4,
+        "start": {"code": 0, "name": null, "duration_ns": 1}, "stop": null, "synchronize_open": null,
+        "synchronize_close": null, "capture_range": true, "iteration_ranges": true, "stopped_by": null,
+        "no_context": false, "device_times_missed": 0}});
     Manifest {
         schema: 1,
         stepscope_version: "0".into(),
@@ -79,6 +83,7 @@ fn every_schema_has_exactly_the_fields_that_are_sent() {
         dropped_total: 0,
         records_total: 0,
         segment: "s".into(),
+        capabilities: RankCapabilities::default(),
     };
     let refused = Refused { segment: "s".into(), reason: String::new() };
     let manifest = manifest();
@@ -89,7 +94,10 @@ fn every_schema_has_exactly_the_fields_that_are_sent() {
         ("Group", sent["groups"][0].clone()),
         ("RankReport", sent["ranks"][0].clone()),
         ("Artifact", sent["artifacts"][0].clone()),
-        ("RankStatus", serde_json::to_value(rank).unwrap()),
+        ("RankStatus", serde_json::to_value(&rank).unwrap()),
+        ("RankCapabilities", serde_json::to_value(&rank.capabilities).unwrap()),
+        ("ProfilerReport", sent["ranks"][0]["profiler"].clone()),
+        ("CallReport", sent["ranks"][0]["profiler"]["start"].clone()),
         ("Refused", serde_json::to_value(refused).unwrap()),
         ("Started", started(&manifest)),
         ("Stopped", stopped(&manifest)),

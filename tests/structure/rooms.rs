@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "trace",
             // Words, clock and fence of the window protocol. Never a segment's memory: that is the collector's.
             "wire::clock::monotonic_ns",
+            "wire::control::profiler",
             "wire::clock::realtime_ns",
             "wire::gate::State",
             "wire::gate::Cause",
@@ -69,12 +70,18 @@ const WORDS: &[(&str, &[&str])] = &[
     ("SYS_futex", &["src/wire/"]),
     ("SYS_membarrier", &["src/wire/"]),
     // The collector names the order of its loads; a service keeps flags of its own.
-    ("sync::atomic", &["src/wire/", "src/agent/", "src/collector/source.rs", "src/service/state.rs"]),
-    // Handlers of a signal, of fork and exit, of a thread's begin and end; the hook's slow halves, which must not unwind.
+    (
+        "sync::atomic",
+        &["src/wire/", "src/agent/", "src/collector/source.rs", "src/collector/profiling.rs", "src/service/state.rs"],
+    ),
+    // The C border; functions of the driver and of NVTX tools, and tables for them. Handlers of a signal, of fork and exit, of a thread's begin and end; the hook's slow halves, which must not unwind.
     (
         "extern \"C\"",
         &[
             "src/agent/ffi.rs",
+            "src/agent/cuda/driver.rs",
+            "src/agent/nvtx/",
+            "src/agent/profiler.rs",
             "src/agent/process.rs",
             "src/agent/hook.rs",
             "src/agent/helper.rs",
@@ -95,8 +102,17 @@ const WORDS: &[(&str, &[&str])] = &[
     ("thread::spawn", &[]),
     ("println!", &["src/cli/"]),
     ("StatusCode", &["src/service/", "src/client/"]),
-    // The session looks for 20 ms whether a group is idle before it answers a start.
-    ("thread::sleep", &["src/wire/membarrier.rs", "src/simulator/", "src/agent/helper.rs", "src/capture/running.rs"]),
+    // A start looks for 20 ms whether a group is idle, and waits for the agents to say what they can do.
+    (
+        "thread::sleep",
+        &[
+            "src/wire/membarrier.rs",
+            "src/simulator/",
+            "src/agent/helper.rs",
+            "src/capture/running.rs",
+            "src/capture/profiling.rs",
+        ],
+    ),
 ];
 
 /// What the design allows and nobody needs yet.

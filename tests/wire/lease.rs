@@ -35,6 +35,7 @@ fn arm(segment: &Segment, generation: u64, lease_ns: u64) {
         profiler: profiler::STEPS,
         first_iteration: 1,
         last_iteration: NONE,
+        profiler_iteration: 1,
     });
 }
 
@@ -91,6 +92,7 @@ fn a_window_that_is_called_off_while_an_idle_engine_has_it_open_closes_without_a
         profiler: profiler::STEPS,
         first_iteration: 0,
         last_iteration: 0,
+        profiler_iteration: 0,
     });
     segment.wake();
     in_state(&segment, State::Closed);

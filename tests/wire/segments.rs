@@ -29,6 +29,7 @@ fn genuine() -> Vec<u8> {
         engine: "test".into(),
         label: "".into(),
         forked_from: 0,
+        tool_session: "".into(),
     };
     let segment = Segment::create(&folder.path().into(), &identity, BYTES).unwrap();
     std::fs::read(segment.path()).unwrap()

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
+use crate::capture::handle::RankStatus;
 use crate::service::body::{FIELDS, MAX_BODY_BYTES};
 use crate::service::state::AppState;
 
@@ -35,6 +36,23 @@ pub async fn ranks(State(state): State<AppState>) -> Json<Value> {
     Json(json!({"ranks": snapshot.ranks, "refused": snapshot.refused}))
 }
 
+/// Whether some rank can serve the profiler `cuda`, as far as the agents have said; they look when a start asks.
+fn cuda(ranks: &[RankStatus]) -> Value {
+    let obstacles: Vec<&String> = ranks.iter().filter_map(|rank| rank.capabilities.cuda_obstacle.as_ref()).collect();
+    if ranks.is_empty() {
+        return json!({"available": "unknown", "reason": "no engine is attached"});
+    }
+    if obstacles.len() == ranks.len() {
+        return json!({"available": false, "reason": obstacles.first()});
+    }
+    match ranks.iter().any(|rank| rank.capabilities.cuda_initialized == "yes") {
+        true => json!({"available": true, "reason": null}),
+        false => {
+            json!({"available": "unknown", "reason": "nobody has asked the driver yet: a start with profiler cuda does"})
+        }
+    }
+}
+
 /// What this version can do, instead of trial and 404.
 pub async fn capabilities(State(state): State<AppState>) -> Json<Value> {
     let settings = &state.settings;
@@ -44,7 +62,7 @@ pub async fn capabilities(State(state): State<AppState>) -> Json<Value> {
         "profiling": settings.profiling,
         "profilers": {
             "steps": {"available": true, "reason": null},
-            "cuda": {"available": false, "reason": "not in this version"},
+            "cuda": cuda(&state.captures.snapshot().ranks),
         },
         "formats": ["json", "json.gz"],
         "start_fields": FIELDS,

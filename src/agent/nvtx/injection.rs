@@ -1,0 +1,353 @@
+//! NVTX coming in: this library as the one that `NVTX_INJECTION64_PATH` names.
+//!
+//! Every library with NVTX compiled in is an *instance*: it loads us at its first call and hands us its slots. What we put
+//! there looks at the range and then calls the tool that was there before us, which `STEPSCOPE_NVTX_NEXT` names: that tool
+//! is given slots of our own, so that it never sees us, and gets every call that it asked for. Nothing is emitted, waited
+//! for or allocated in a callback, but for the text of a domain or a registered string.
+//!
+//! The protocol's callbacks carry no context, so each instance needs functions of its own: there are as many as
+//! [`WATCHED`]. Instances beyond that get the tool directly, without us, and are counted.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::agent::guard::Once;
+use crate::wire::system;
+use crate::wire::text::PathText;
+
+use super::abi::{self, Attributes, Callbacks, GetExportTable, Handle, core, core2, export, module};
+use super::names::{self, Named};
+use super::pattern::{self, Pattern, pattern};
+use super::steps;
+use super::tables::{get_export_table, tables};
+
+/// Instances that are watched: torch, NCCL, cuBLAS, cuDNN, Python's nvtx and the engine itself have one each.
+const WATCHED: u32 = 16;
+
+static INSTANCES: AtomicU32 = AtomicU32::new(0);
+
+/// Instances that are watched, and those that came too late to be.
+pub(in crate::agent) fn instances() -> (u32, u32) {
+    let all = INSTANCES.load(Ordering::Relaxed);
+    (all.min(WATCHED), all.saturating_sub(WATCHED))
+}
+
+/// The tool that was there before us.
+pub(in crate::agent) fn next() -> Option<abi::Initialize> {
+    static NEXT: Once<Option<abi::Initialize>> = Once::new();
+    *NEXT.get_or_make(|| entry_of(&system::variable(c"STEPSCOPE_NVTX_NEXT")?))?
+}
+
+/// A tool's entry point; `None` if it can't be loaded, has none, or is ourselves.
+pub(in crate::agent) fn entry_of(path: &PathText) -> Option<abi::Initialize> {
+    if path.is_cut() {
+        return None;
+    }
+    // SAFETY: a NUL-terminated path that the user or a launcher set for just this; the entry point has the protocol's type.
+    // The library is never closed.
+    unsafe {
+        let library = libc::dlopen(path.as_ptr(), libc::RTLD_LAZY);
+        if library.is_null() || !libc::dlsym(library, c"stepscope_get_api".as_ptr()).is_null() {
+            return None;
+        }
+        let entry = libc::dlsym(library, abi::ENTRY.as_ptr());
+        (!entry.is_null()).then(|| std::mem::transmute::<*mut c_void, abi::Initialize>(entry))
+    }
+}
+
+/// An instance hands us its slots. 0: we want none of it, and its NVTX stays a no-op.
+pub(in crate::agent) fn initialize(get: GetExportTable) -> i32 {
+    let number = INSTANCES.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+    pattern::read();
+    let passes_on = next();
+    macro_rules! instance {
+        ($($i:literal)*) => {
+            match number {
+                $($i => watch::<$i>(get, passes_on),)*
+                // SAFETY: the protocol's own call, as the instance would have made it.
+                _ => passes_on.map_or(0, |next| unsafe { next(get) }),
+            }
+        };
+    }
+    instance!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+}
+
+fn watch<const I: usize>(get: GetExportTable, passes_on: Option<abi::Initialize>) -> i32 {
+    let Some(callbacks) = callbacks(get) else { return 0 };
+    // What the next tool fills in is ours to pass on. One that wants nothing leaves the slots empty.
+    // SAFETY: the protocol's call, with tables that live for ever.
+    let kept = passes_on.map_or(0, |next| unsafe { next(get_export_table::<I>()) });
+    for number in 1..=module::SLOTS.len() {
+        let (mut table, mut size) = (std::ptr::null_mut::<*mut c_void>(), 0u32);
+        if (callbacks.get_module_function_table)(number as u32, &mut table, &mut size) == 0 || table.is_null() {
+            continue;
+        }
+        for slot in 1..size as usize {
+            let passed = if kept == 0 { std::ptr::null_mut() } else { tables::<I>().get(number, slot) };
+            let function = ours::<I>(number, slot).unwrap_or(passed);
+            if function.is_null() {
+                continue;
+            }
+            // SAFETY: `size` addresses of function pointers, the protocol says, each of which may be set.
+            unsafe {
+                let address = table.add(slot).read();
+                if !address.is_null() {
+                    address.cast::<*mut c_void>().write(function);
+                }
+            }
+        }
+    }
+    1
+}
+
+fn callbacks(get: GetExportTable) -> Option<&'static Callbacks> {
+    let table = get(export::CALLBACKS).cast::<Callbacks>();
+    // SAFETY: null, or a table of the protocol that lives as long as its instance; its first member tells its size.
+    let table = unsafe { table.as_ref() }?;
+    (table.struct_size >= size_of::<Callbacks>()).then_some(table)
+}
+
+/// Our own function for a slot, if we look at its calls.
+fn ours<const I: usize>(number: usize, slot: usize) -> Option<*mut c_void> {
+    Some(match (number, slot) {
+        (module::CORE, core::RANGE_START_EX) => start_ex::<I> as *mut c_void,
+        (module::CORE, core::RANGE_START) => start::<I> as *mut c_void,
+        (module::CORE, core::RANGE_END) => end::<I> as *mut c_void,
+        (module::CORE, core::RANGE_PUSH_EX) => push_ex::<I> as *mut c_void,
+        (module::CORE, core::RANGE_PUSH) => push::<I> as *mut c_void,
+        (module::CORE, core::RANGE_PUSH_WIDE) => push_wide::<I> as *mut c_void,
+        (module::CORE, core::RANGE_POP) => pop::<I> as *mut c_void,
+        (module::CORE2, core2::RANGE_START) => domain_start::<I> as *mut c_void,
+        (module::CORE2, core2::RANGE_END) => domain_end::<I> as *mut c_void,
+        (module::CORE2, core2::RANGE_PUSH) => domain_push::<I> as *mut c_void,
+        (module::CORE2, core2::RANGE_POP) => domain_pop::<I> as *mut c_void,
+        (module::CORE2, core2::REGISTER_STRING) => register::<I> as *mut c_void,
+        (module::CORE2, core2::DOMAIN_CREATE) => create::<I> as *mut c_void,
+        _ => return None,
+    })
+}
+
+/// What a push answers when nobody counts levels: `NVTX_NO_PUSH_POP_TRACKING`.
+const NOT_TRACKED: i32 = -2;
+
+/// Whether a range means anything to us. Where it does not, a callback is this look and the tool's own function.
+#[inline(always)]
+fn is_watching() -> bool {
+    pattern().is_some()
+}
+
+/// The next tool's function for a slot, called with these arguments; else this.
+macro_rules! pass_on {
+    ($module:expr, $slot:expr, $type:ty, ($($argument:expr),*), $else:expr) => {{
+        let pointer = tables::<I>().get($module, $slot);
+        if pointer.is_null() {
+            $else
+        } else {
+            // SAFETY: the tool put a function of the protocol's type there; the arguments are the instance's own.
+            unsafe { std::mem::transmute::<*mut c_void, $type>(pointer)($($argument),*) }
+        }
+    }};
+}
+
+unsafe extern "C" fn push_ex<const I: usize>(attributes: *const Attributes) -> i32 {
+    if is_watching() {
+        // SAFETY: the protocol's arguments, valid during the call.
+        unsafe { pushed(std::ptr::null_mut(), attributes) };
+    }
+    pass_on!(module::CORE, core::RANGE_PUSH_EX, abi::PushEx, (attributes), NOT_TRACKED)
+}
+
+unsafe extern "C" fn push<const I: usize>(text: *const c_char) -> i32 {
+    if is_watching() {
+        // SAFETY: as above.
+        unsafe { pushed_text(text) };
+    }
+    pass_on!(module::CORE, core::RANGE_PUSH, abi::PushText, (text), NOT_TRACKED)
+}
+
+unsafe extern "C" fn push_wide<const I: usize>(text: *const u32) -> i32 {
+    if is_watching() {
+        // Counted, so that its pop is not taken for another's.
+        // SAFETY: no attributes.
+        unsafe { pushed(std::ptr::null_mut(), std::ptr::null()) };
+    }
+    pass_on!(module::CORE, core::RANGE_PUSH_WIDE, abi::PushWide, (text), NOT_TRACKED)
+}
+
+unsafe extern "C" fn pop<const I: usize>() -> i32 {
+    let answer = pass_on!(module::CORE, core::RANGE_POP, abi::Pop, (), NOT_TRACKED);
+    if is_watching() {
+        popped(std::ptr::null_mut());
+    }
+    answer
+}
+
+unsafe extern "C" fn start_ex<const I: usize>(attributes: *const Attributes) -> u64 {
+    let range = pass_on!(module::CORE, core::RANGE_START_EX, abi::StartEx, (attributes), own_range());
+    if is_watching() {
+        // SAFETY: the protocol's arguments, valid during the call.
+        unsafe { started(std::ptr::null_mut(), attributes, range) };
+    }
+    range
+}
+
+unsafe extern "C" fn start<const I: usize>(text: *const c_char) -> u64 {
+    let range = pass_on!(module::CORE, core::RANGE_START, abi::StartText, (text), own_range());
+    if is_watching() {
+        // SAFETY: as above.
+        unsafe { started_text(text, range) };
+    }
+    range
+}
+
+unsafe extern "C" fn end<const I: usize>(range: u64) {
+    if is_watching() {
+        steps::ended(range);
+    }
+    pass_on!(module::CORE, core::RANGE_END, abi::End, (range), ());
+}
+
+unsafe extern "C" fn domain_push<const I: usize>(domain: Handle, attributes: *const Attributes) -> i32 {
+    if is_watching() {
+        // SAFETY: the protocol's arguments, valid during the call.
+        unsafe { pushed(domain, attributes) };
+    }
+    pass_on!(module::CORE2, core2::RANGE_PUSH, abi::RangePush, (domain, attributes), NOT_TRACKED)
+}
+
+unsafe extern "C" fn domain_pop<const I: usize>(domain: Handle) -> i32 {
+    let answer = pass_on!(module::CORE2, core2::RANGE_POP, abi::RangePop, (domain), NOT_TRACKED);
+    if is_watching() {
+        popped(domain);
+    }
+    answer
+}
+
+unsafe extern "C" fn domain_start<const I: usize>(domain: Handle, attributes: *const Attributes) -> u64 {
+    let range = pass_on!(module::CORE2, core2::RANGE_START, abi::RangeStart, (domain, attributes), own_range());
+    if is_watching() {
+        // SAFETY: as above.
+        unsafe { started(domain, attributes, range) };
+    }
+    range
+}
+
+unsafe extern "C" fn domain_end<const I: usize>(domain: Handle, range: u64) {
+    if is_watching() {
+        steps::ended(range);
+    }
+    pass_on!(module::CORE2, core2::RANGE_END, abi::RangeEnd, (domain, range), ());
+}
+
+unsafe extern "C" fn register<const I: usize>(domain: Handle, text: *const c_char) -> Handle {
+    let passed =
+        pass_on!(module::CORE2, core2::REGISTER_STRING, abi::RegisterString, (domain, text), std::ptr::null_mut());
+    // SAFETY: NUL-terminated or null, by the protocol.
+    unsafe { known(passed, text, Pattern::takes) }
+}
+
+unsafe extern "C" fn create<const I: usize>(text: *const c_char) -> Handle {
+    let passed = pass_on!(module::CORE2, core2::DOMAIN_CREATE, abi::DomainCreate, (text), std::ptr::null_mut());
+    // SAFETY: as above.
+    unsafe { known(passed, text, Pattern::takes_domain) }
+}
+
+/// Ids of start/end ranges where no tool gives them.
+fn own_range() -> u64 {
+    static RANGES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    RANGES.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+}
+
+/// Keeps what a handle stands for; where no tool gave one, what we keep is the handle.
+///
+/// # Safety
+/// `text` is null or NUL-terminated.
+unsafe fn known(passed: Handle, text: *const c_char, takes: fn(&Pattern, &[u8]) -> bool) -> Handle {
+    if text.is_null() {
+        return passed;
+    }
+    // SAFETY: by contract.
+    let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+    let matches = pattern().is_some_and(|pattern| takes(pattern, bytes));
+    let Some(named) = Named::copy(bytes, matches) else { return passed };
+    let handle = if passed.is_null() { std::ptr::from_ref(named).cast_mut().cast() } else { passed };
+    names::keep(handle, named);
+    handle
+}
+
+/// The text of a range, if it is one that begins an iteration.
+///
+/// # Safety
+/// `attributes` is null, or as large as it says, with a message that is valid during the call.
+unsafe fn step_text<'a>(domain: Handle, attributes: *const Attributes) -> Option<&'a [u8]> {
+    let pattern = pattern()?;
+    let in_domain = if domain.is_null() { pattern.takes_domain(b"") } else { names::get(domain)?.matches };
+    // SAFETY: by contract; `size` comes before what is read.
+    let attributes = unsafe { attributes.as_ref() }.filter(|a| usize::from(a.size) >= size_of::<Attributes>())?;
+    if !in_domain || attributes.message.is_null() {
+        return None;
+    }
+    match attributes.message_type {
+        abi::MESSAGE_ASCII => {
+            // SAFETY: NUL-terminated, by the protocol.
+            Some(unsafe { CStr::from_ptr(attributes.message.cast()) }.to_bytes()).filter(|text| pattern.takes(text))
+        }
+        abi::MESSAGE_REGISTERED => {
+            names::get(attributes.message.cast_mut()).filter(|named| named.matches).map(|named| named.text)
+        }
+        _ => None,
+    }
+}
+
+// One copy of each for all instances, and `extern "C"`, which cannot unwind.
+
+/// # Safety
+/// As [`step_text`].
+#[inline(never)]
+unsafe extern "C" fn pushed(domain: Handle, attributes: *const Attributes) {
+    // SAFETY: by contract.
+    steps::pushed(domain, unsafe { step_text(domain, attributes) });
+}
+
+/// # Safety
+/// `text` is null or NUL-terminated.
+#[inline(never)]
+unsafe extern "C" fn pushed_text(text: *const c_char) {
+    // SAFETY: by contract.
+    steps::pushed(std::ptr::null_mut(), unsafe { plain_step_text(text) });
+}
+
+#[inline(never)]
+extern "C" fn popped(domain: Handle) {
+    steps::popped(domain);
+}
+
+/// # Safety
+/// As [`step_text`].
+#[inline(never)]
+unsafe extern "C" fn started(domain: Handle, attributes: *const Attributes, range: u64) {
+    // SAFETY: by contract.
+    if let Some(text) = unsafe { step_text(domain, attributes) } {
+        steps::started(text, range);
+    }
+}
+
+/// # Safety
+/// `text` is null or NUL-terminated.
+#[inline(never)]
+unsafe extern "C" fn started_text(text: *const c_char, range: u64) {
+    // SAFETY: by contract.
+    if let Some(text) = unsafe { plain_step_text(text) } {
+        steps::started(text, range);
+    }
+}
+
+/// A text of the default domain, if it is one that begins an iteration.
+///
+/// # Safety
+/// `text` is null or NUL-terminated.
+unsafe fn plain_step_text<'a>(text: *const c_char) -> Option<&'a [u8]> {
+    let pattern = pattern().filter(|pattern| !text.is_null() && pattern.takes_domain(b""))?;
+    // SAFETY: by contract.
+    Some(unsafe { CStr::from_ptr(text) }.to_bytes()).filter(|text| pattern.takes(text))
+}
