@@ -118,3 +118,26 @@ fn other_ranges_than_the_patterns_make_no_rank() {
         assert_eq!(std::fs::read_dir(emitter.place.segments()).unwrap().count(), 0, "{pattern:?}");
     }
 }
+
+#[test]
+fn a_tool_that_takes_the_injections_place_is_put_behind_us() {
+    let agent = agent_library().to_str().unwrap().to_owned();
+    let tool = library("nvtx_tool", "libnvtx_tool.so", &[]).display().to_string();
+    // As nsys leaves it: its own library in the variable, whatever was there before.
+    let more = [("NVTX_INJECTION64_PATH", &*tool), ("STEPSCOPE_LIBRARY", &*agent), ("LD_PRELOAD", &*agent)];
+    let mut emitter = Emitter::start(&["text", "40", "100"], "step", false, &more);
+    let sidecar = Sidecar::start(&emitter.place, &[]);
+    sidecar.attached(1);
+    eventually("the emitter to be done", || (emitter.made() == 40).then_some(()));
+    assert_eq!(number(&sidecar.attached(1)[0]["ended"]), 40);
+    let log = calls(&emitter.log);
+    assert_eq!(log.iter().filter(|c| c.name == "push" && c.detail == "inner@default 0").count(), 40);
+    assert_eq!(log.iter().filter(|c| c.name == "push" && c.detail == "step@default 0").count(), 80);
+
+    // Without a word to say so, a library that is merely loaded changes nothing.
+    let more = [("NVTX_INJECTION64_PATH", &*tool), ("LD_PRELOAD", &*agent)];
+    let mut emitter = Emitter::start(&["text", "40", "100"], "step", false, &more);
+    eventually("the emitter to be done", || (emitter.made() == 40).then_some(()));
+    assert_eq!(std::fs::read_dir(emitter.place.segments()).unwrap().count(), 0);
+    assert_eq!(calls(&emitter.log).iter().filter(|c| c.name == "push").count(), 120);
+}

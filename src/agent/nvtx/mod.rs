@@ -12,6 +12,7 @@
 //! | [`client`] | finding a tool, and calling it |
 //! | [`range`] | what we emit: `capture`, iterations, marks |
 //! | [`injection`] | what other libraries emit, coming in and passed on |
+//! | [`preload`] | staying in place where a tool comes too |
 //! | [`steps`], [`pattern`], [`names`] | ranges as iterations: which, and what a handle stands for |
 //!
 //! Called by the window and the profiler of this room.
@@ -21,6 +22,7 @@ pub(super) mod client;
 pub(super) mod injection;
 mod names;
 pub(super) mod pattern;
+mod preload;
 pub(super) mod range;
 pub(super) mod steps;
 mod tables;
