@@ -1,7 +1,7 @@
 //! The functions that Python calls.
 //!
-//! `step_*` never raise: a count that is no number is 0, one out of range is clamped. The others raise only for wrong
-//! argument types. Cost: `step_begin` and `step_end` are one load and one call through the table.
+//! `step_*` never raise: a count that is no number is 0, one out of range is clamped, a stream that is no address is left
+//! out. The others raise only for wrong argument types. Cost: `step_begin` and `step_end` are one load and one call through the table.
 
 use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
@@ -39,7 +39,8 @@ pub(crate) fn library_path() -> Option<&'static str> {
 
 /// Joins as a rank (1) or a source (2). Returns STEPSCOPE_OK (0), STEPSCOPE_ALREADY_JOINED (1) or a negative number.
 #[pyfunction]
-#[pyo3(signature = (role, rank, world_size, job=None, group=None, engine=None, label=None))]
+#[pyo3(signature = (role, rank, world_size, job=None, group=None, engine=None, label=None, flags=0))]
+#[allow(clippy::too_many_arguments, reason = "the members of an identity")]
 pub(crate) fn join(
     role: u32,
     rank: u32,
@@ -48,6 +49,7 @@ pub(crate) fn join(
     group: Option<&str>,
     engine: Option<&str>,
     label: Option<&str>,
+    flags: u32,
 ) -> i32 {
     const BAD_ARGUMENT: i32 = -3;
     let Ok([job, group, engine, label]) = strings([job, group, engine, label]) else { return BAD_ARGUMENT };
@@ -61,6 +63,8 @@ pub(crate) fn join(
         group: pointer(&group),
         engine: pointer(&engine),
         label: pointer(&label),
+        flags,
+        reserved: 0,
     };
     (table::current().join)(&raw const identity)
 }
@@ -102,6 +106,15 @@ pub(crate) fn step_batch(
         generation_tokens.0,
         flags.0,
     );
+}
+
+/// The iteration that `step_begin` just returned puts its work onto this CUDA stream, whose address is an int. Anything else
+/// is not passed on.
+#[pyfunction]
+pub(crate) fn step_stream(stream: Address) {
+    if let Some(address) = stream.0 {
+        (table::current().step_stream)(std::ptr::without_provenance_mut(address));
+    }
 }
 
 /// The iteration that began last ends.
@@ -158,5 +171,16 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Count {
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> Result<Self, Self::Error> {
         let number = object.extract::<i64>().unwrap_or(0);
         Ok(Self(u32::try_from(number.max(0)).unwrap_or(u32::MAX)))
+    }
+}
+
+/// An address from Python, if it is one.
+pub(crate) struct Address(Option<usize>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Address {
+    type Error = std::convert::Infallible;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> Result<Self, Self::Error> {
+        Ok(Self(object.extract::<usize>().ok()))
     }
 }

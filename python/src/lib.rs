@@ -15,5 +15,6 @@ mod _stepscope {
     #[pymodule_export]
     use super::functions::{
         available, claim_steps, describe, join, leave, library_path, load, reason, step_batch, step_begin, step_end,
+        step_stream,
     };
 }

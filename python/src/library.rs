@@ -7,15 +7,15 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::os::unix::ffi::OsStringExt;
 
-use crate::table::{ABI, Api};
+use crate::table::{self, ABI, Api, FIRST_BYTES};
 
 /// The name by which every loader knows the agent.
 const SONAME: &CStr = c"libstepscope.so.1";
 
 /// Where the table was found.
 pub(crate) struct Found {
-    /// The table itself.
-    pub(crate) api: &'static Api,
+    /// What to call.
+    pub(crate) api: Api,
     /// The library's file, or its soname when it was there already.
     pub(crate) path: String,
 }
@@ -53,13 +53,17 @@ fn table_of(handle: *mut c_void, path: &CStr) -> Result<Found, String> {
     }
     // SAFETY: the header fixes this symbol's type for every version of the library.
     let get_api: extern "C" fn(u32) -> *const Api = unsafe { std::mem::transmute(symbol) };
-    // SAFETY: NULL, or a table that is valid for ever, says the header.
-    let Some(api) = (unsafe { get_api(ABI).as_ref() }) else {
+    let table = get_api(ABI);
+    if table.is_null() {
         return Err(format!("{shown} does not speak interface version {ABI}: install one version of stepscope"));
-    };
-    if api.abi != ABI || (api.size as usize) < size_of::<Api>() {
-        return Err(format!("{shown} gave a table of version {} with {} bytes", api.abi, api.size));
     }
+    // SAFETY: a table that is valid for ever, says the header; it begins with its version and its size.
+    let (abi, size) = unsafe { ((&raw const (*table).abi).read(), (&raw const (*table).size).read()) };
+    if abi != ABI || (size as usize) < FIRST_BYTES {
+        return Err(format!("{shown} gave a table of version {abi} with {size} bytes"));
+    }
+    // SAFETY: as many bytes as it says.
+    let api = unsafe { table::whole(table) };
     Ok(Found { api, path: file_of(symbol).unwrap_or(shown) })
 }
 

@@ -1,9 +1,11 @@
 //! The function table of `include/stepscope.h`, and the one that this process uses.
 //!
 //! [`current`] always gives a table that may be called: the agent's, or [`INERT`], whose functions do nothing. So no
-//! call asks whether there is a library. Called by [`crate::functions`]; set once by [`crate::library`].
+//! call asks whether there is a library, nor whether a library of an older version has a member. Called by
+//! [`crate::functions`]; set once by [`crate::library`].
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
+use std::mem::offset_of;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// The interface version that this module speaks.
@@ -23,9 +25,12 @@ pub(crate) struct Identity {
     pub(crate) group: *const c_char,
     pub(crate) engine: *const c_char,
     pub(crate) label: *const c_char,
+    pub(crate) flags: u32,
+    pub(crate) reserved: u32,
 }
 
-/// `stepscope_api`.
+/// `stepscope_api`, as far as it is called from here.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Api {
     pub(crate) abi: u32,
@@ -38,7 +43,11 @@ pub(crate) struct Api {
     pub(crate) leave: extern "C" fn(),
     pub(crate) reason: extern "C" fn() -> *const c_char,
     pub(crate) describe: extern "C" fn(*mut c_char, usize) -> usize,
+    pub(crate) step_stream: extern "C" fn(*mut c_void),
 }
+
+/// Bytes of the first version's table: every library has them.
+pub(crate) const FIRST_BYTES: usize = offset_of!(Api, step_stream);
 
 extern "C" fn no_join(_: *const Identity) -> i32 {
     OFF
@@ -57,6 +66,7 @@ extern "C" fn no_reason() -> *const c_char {
 extern "C" fn no_describe(_: *mut c_char, _: usize) -> usize {
     0
 }
+extern "C" fn no_stream(_: *mut c_void) {}
 
 /// The table of a process without an agent.
 static INERT: Api = Api {
@@ -70,6 +80,7 @@ static INERT: Api = Api {
     leave: nothing,
     reason: no_reason,
     describe: no_describe,
+    step_stream: no_stream,
 };
 
 static CURRENT: AtomicPtr<Api> = AtomicPtr::new((&raw const INERT).cast_mut());
@@ -78,14 +89,30 @@ static CURRENT: AtomicPtr<Api> = AtomicPtr::new((&raw const INERT).cast_mut());
 #[inline]
 pub(crate) fn current() -> &'static Api {
     #[allow(unsafe_code, reason = "see SAFETY")]
-    // SAFETY: CURRENT holds INERT's address or one that `set` was given; both are valid for ever, and nobody writes
-    // behind them. Relaxed is enough: the table was complete before this process could see it (dlopen returned).
+    // SAFETY: CURRENT holds the address of INERT or of a table that `set` leaked; nobody writes behind them.
+    // Acquire: pairs with `set`, so that the table is complete.
     unsafe {
-        &*CURRENT.load(Ordering::Relaxed)
+        &*CURRENT.load(Ordering::Acquire)
     }
 }
 
-/// Uses the agent's table from now on.
-pub(crate) fn set(api: &'static Api) {
-    CURRENT.store((&raw const *api).cast_mut(), Ordering::Relaxed);
+/// An agent's table as this module calls it: what the agent's does not have does nothing.
+///
+/// # Safety
+/// `table` has as many bytes as its `size` says.
+#[allow(unsafe_code, reason = "see SAFETY")]
+pub(crate) unsafe fn whole(table: *const Api) -> Api {
+    let mut whole = INERT;
+    // SAFETY: integers and functions, copied from within what there is; the rest is INERT's. Members are as long as a
+    // pointer from the third on, so half of one is left out.
+    unsafe {
+        let bytes = ((&raw const (*table).size).read() as usize).min(size_of::<Api>()) & !(size_of::<usize>() - 1);
+        std::ptr::copy_nonoverlapping(table.cast::<u8>(), (&raw mut whole).cast(), bytes);
+    }
+    whole
+}
+
+/// Uses these functions from now on.
+pub(crate) fn set(api: Api) {
+    CURRENT.store(Box::leak(Box::new(api)), Ordering::Release);
 }

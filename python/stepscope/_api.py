@@ -62,7 +62,10 @@ class Step:
         return self if function is None else _wrap.wrap(function, self._source)
 
     def __enter__(self) -> int:
-        return self._begin()
+        iteration = self._begin()
+        if iteration:
+            self._source.inside()
+        return iteration
 
     def __exit__(self, *_exception) -> None:
         self._end()

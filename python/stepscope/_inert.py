@@ -11,7 +11,7 @@ def library_path():
     return None
 
 
-def join(role, rank, world_size, job=None, group=None, engine=None, label=None):
+def join(role, rank, world_size, job=None, group=None, engine=None, label=None, flags=0):
     return -1
 
 
@@ -24,6 +24,10 @@ def step_begin():
 
 
 def step_batch(context_requests, context_tokens, generation_requests, generation_tokens, flags=0):
+    return None
+
+
+def step_stream(stream):
     return None
 
 

@@ -11,7 +11,11 @@ import keyword
 import os
 import types
 
+from stepscope import _stream
 from stepscope._agent import native
+
+#: ``STEPSCOPE_IDENTITY_NO_BATCH``.
+NO_BATCH = 1
 
 
 def no_begin() -> int:
@@ -41,12 +45,13 @@ def identity_from_environment() -> dict:
 
 class Source:
     """A source of steps by name. It joins and claims when it is started, with its first step and not before: a process
-    that only imports the engine stays no rank.
+    that only imports the engine stays no rank. ``flags``: ``NO_BATCH`` when nobody says what is in its steps.
     """
 
-    def __init__(self, name: str, engine: "str | None" = None):
+    def __init__(self, name: str, engine: "str | None" = None, flags: int = 0):
         self.name = name
         self.engine = engine
+        self.flags = flags
         self.state = "waiting for the first step"
         self._calls = None
 
@@ -60,9 +65,16 @@ class Source:
                 self.state = f"off: {error!r}"
         return self._calls
 
+    def inside(self) -> None:
+        """A step began inside an open window."""
+        try:
+            _stream.tell(native)
+        except Exception as error:
+            self.state = f"on, without times on the device: {error!r}"
+
     def _join(self) -> tuple:
-        identity = identity_from_environment()
-        code = native.join(1, identity["rank"], identity["world_size"], None, identity["group"], self.engine)
+        who = identity_from_environment()
+        code = native.join(1, who["rank"], who["world_size"], None, who["group"], self.engine, None, self.flags)
         if code < 0:
             self.state = f"off: {native.reason() or f'join returned {code}'}"
         elif not native.claim_steps(self.name):
@@ -100,7 +112,8 @@ def _wrap_coroutine(function, source: Source):
     end = no_end
 
     async def iteration(*args, **kwargs):
-        begin()
+        if begin():
+            source.inside()
         try:
             return await function(*args, **kwargs)
         finally:
@@ -118,7 +131,8 @@ def _wrap_variadic(function, source: Source):
     end = no_end
 
     def iteration(*args, **kwargs):
-        begin()
+        if begin():
+            source.inside()
         try:
             # Passing an empty dictionary on makes another one.
             return function(*args, **kwargs) if kwargs else function(*args)
@@ -137,7 +151,8 @@ def make(_function, _source, _end):
         return _begin()
 
     def iteration({parameters}):
-        _begin()
+        if _begin():
+            _source.inside()
         try:
             return _function({arguments})
         finally:

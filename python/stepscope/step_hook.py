@@ -37,7 +37,7 @@ def patch(module, name: str, target: str) -> None:
     for part in holders:
         holder = getattr(holder, part)
     raw = inspect.getattr_static(holder, last)
-    source = _wrap.Source(f"hook {target}", engine=_engine(module.__name__))
+    source = _wrap.Source(f"hook {target}", engine=_engine(module.__name__), flags=_wrap.NO_BATCH)
     if isinstance(raw, (staticmethod, classmethod)):
         wrapped = type(raw)(_wrap.wrap(raw.__func__, source))
     elif callable(raw):

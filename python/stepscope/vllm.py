@@ -24,7 +24,7 @@ import logging
 import os
 import weakref
 
-from stepscope import _import_hook
+from stepscope import _import_hook, _stream
 
 logger = logging.getLogger("vllm.plugins.stepscope")
 
@@ -131,6 +131,12 @@ def _hooks(wrapper_class) -> dict:
             plugin.problem("join", error)
         return result
 
+    def tell_stream():
+        try:
+            _stream.tell(native)
+        except Exception as error:
+            plugin.problem("time on the device", error)
+
     def hooked_execute_model(self, scheduler_output):
         if not self._stepscope_rank:
             return execute(self, scheduler_output)
@@ -138,6 +144,7 @@ def _hooks(wrapper_class) -> dict:
         try:
             work = scheduler_output.total_num_scheduled_tokens > 0
             if work and native.step_begin():
+                tell_stream()
                 native.step_batch(*count(scheduler_output))
         except Exception as error:
             plugin.problem("execute_model", error)
@@ -167,6 +174,7 @@ def _hooks(wrapper_class) -> dict:
         if not self._stepscope_rank:
             return dummy(self, *args, **kwargs) if dummy else self.worker.execute_dummy_batch(*args, **kwargs)
         if native.step_begin():
+            tell_stream()
             native.step_batch(0, 0, 0, 0, DUMMY)
         try:
             return dummy(self, *args, **kwargs) if dummy else self.worker.execute_dummy_batch(*args, **kwargs)

@@ -31,8 +31,8 @@ static void say(const char *format, ...) {
 static const char *or_none(const char *text) { return text ? text : "-"; }
 
 static int32_t join(const stepscope_identity *who) {
-  say("join role=%u rank=%u world=%u job=%s group=%s engine=%s label=%s\n", who->role, who->rank, who->world_size,
-      or_none(who->job), or_none(who->group), or_none(who->engine), or_none(who->label));
+  say("join role=%u rank=%u world=%u job=%s group=%s engine=%s label=%s flags=%u\n", who->role, who->rank,
+      who->world_size, or_none(who->job), or_none(who->group), or_none(who->engine), or_none(who->label), who->flags);
   return STEPSCOPE_OK;
 }
 static int32_t claim_steps(const char *source) {
@@ -50,6 +50,7 @@ static uint64_t step_begin(void) {
 static void step_batch(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t flags) {
   say("batch %u %u %u %u %u\n", a, b, c, d, flags);
 }
+static void step_stream(void *stream) { say("stream %#zx\n", (size_t)stream); }
 static void step_end(void) { say("end\n"); }
 static void leave(void) { say("leave\n"); }
 static const char *reason(void) { return ""; }
@@ -58,8 +59,10 @@ static size_t describe(char *buffer, size_t bytes) {
 }
 
 __attribute__((visibility("default"))) const stepscope_api *stepscope_get_api(uint32_t abi) {
-  static const stepscope_api api = {STEPSCOPE_ABI, sizeof(stepscope_api), join,  claim_steps, step_begin,
-                                    step_batch,    step_end,              leave, reason,      describe};
-  const char *spoken = getenv("STEPSCOPE_RECORDER_ABI"); /* to play a library of another version */
+  static stepscope_api api = {STEPSCOPE_ABI, sizeof(stepscope_api), join,   claim_steps, step_begin,  step_batch,
+                              step_end,      leave,                 reason, describe,    step_stream, NULL};
+  /* To play a library of another interface, and an older one of this. */
+  const char *spoken = getenv("STEPSCOPE_RECORDER_ABI");
+  if (getenv("STEPSCOPE_RECORDER_FIRST_TABLE")) api.size = offsetof(stepscope_api, step_stream);
   return abi == STEPSCOPE_ABI && !(spoken && atoi(spoken) != STEPSCOPE_ABI) ? &api : NULL;
 }

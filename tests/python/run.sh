@@ -16,6 +16,8 @@ else
 fi
 cc -shared -fPIC -O1 -Wall -Wextra -Werror -I"$root/include" -Wl,-soname,libstepscope.so.1 \
   -o "$work/librecorder.so" "$here/recorder.c"
+mkdir "$work/driver"
+cc -std=gnu11 -shared -fPIC -O1 -Wall -Wextra -Werror -o "$work/driver/libcuda.so.1" "$root/tests/fakes/cuda.c"
 cd "$here"
-STEPSCOPE_TEST_RECORDER=$work/librecorder.so PYTHONDONTWRITEBYTECODE=1 \
+STEPSCOPE_TEST_RECORDER=$work/librecorder.so STEPSCOPE_TEST_DRIVER=$work/driver/libcuda.so.1 PYTHONDONTWRITEBYTECODE=1 \
   "$work/venv/bin/python" -m unittest discover -t . -p 'test_*.py' "$@"

@@ -123,8 +123,8 @@ class Steps(support.Case):
         self.assertEqual(
             self.calls()[-8:],
             [
-                "join role=1 rank=1 world=2 job=j group=- engine=- label=-",
-                "join role=1 rank=0 world=0 job=- group=- engine=- label=-",
+                "join role=1 rank=1 world=2 job=j group=- engine=- label=- flags=0",
+                "join role=1 rank=0 world=0 job=- group=- engine=- label=- flags=0",
                 "claim python",
                 "begin 1",
                 "batch 1 512 30 31 1",

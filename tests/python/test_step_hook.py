@@ -27,7 +27,7 @@ class Hook(support.Case):
         self.assertEqual(
             self.calls(),
             [
-                "join role=1 rank=2 world=4 job=- group=left engine=toy_engine 7.1 label=-",
+                "join role=1 rank=2 world=4 job=- group=left engine=toy_engine 7.1 label=- flags=1",
                 "claim hook toy_engine:Engine.step",
                 "begin 1",
                 "end",

@@ -105,6 +105,18 @@ print(plugin.plugin.problems)
         self.assertEqual(self.verbs, ["begin", "end"] * 3)
         self.assertEqual(self.stderr.count("stepscope:"), 1, self.stderr)
 
+    def test_the_stream_is_told_of_batches_and_of_dummy_ones_and_a_failure_costs_only_that(self):
+        torch = f"sys.path.insert(0, {os.path.join(support.HERE, 'fake_torch')!r}); import torch; torch.cuda.init()\n"
+        steps = "w = rank()\nw.execute_model(scheduled(5)); w.sample_tokens(None); w.execute_dummy_batch()\n"
+        self.python(BEGIN + torch + steps)
+        told = [line for line in self.calls() if line.split()[0] in ("begin", "stream", "batch", "end")]
+        stream = "stream 0x5000"
+        self.assertEqual(told, ["begin 1", stream, "batch 1 5 0 0 0", "end", "begin 2", stream, "batch 0 0 0 0 1", "end"])
+        failure = "torch.cuda.failure = RuntimeError('mine')\n"
+        out = self.run_engine(torch + failure + steps + "print(plugin.plugin.problems)")
+        self.assertEqual((out, self.verbs), (["{'time on the device': 2}"], STEP * 2))
+        self.assertEqual(self.stderr.count("stepscope:"), 1, self.stderr)
+
     def test_a_version_without_what_we_hook_is_left_alone_and_said_so(self):
         for change in ("del base.WorkerWrapperBase.execute_model", "base.WorkerBase.sample_tokens = lambda self, *more: 0"):
             with self.subTest(change):
@@ -160,31 +172,31 @@ third.execute_model(scheduled(7)); third.sample_tokens(None)
 
     def test_who_steps_with_whom(self):
         for arguments, expected in (
-            ("0", "rank=0 world=1 job=vllm-77 group=dp0 engine=vllm 0.32.0 label=tp0 pp0 dp0"),
+            ("0", "rank=0 world=1 job=vllm-77 group=dp0 engine=vllm 0.32.0 label=tp0 pp0 dp0 flags=0"),
             (
                 "5, world_size=8, tensor_parallel_size=4, pipeline_parallel_size=2",
-                "rank=5 world=8 job=vllm-77 group=dp0 engine=vllm 0.32.0 label=tp1 pp1 dp0",
+                "rank=5 world=8 job=vllm-77 group=dp0 engine=vllm 0.32.0 label=tp1 pp1 dp0 flags=0",
             ),
             (  # independent replicas: each its own group
                 "1, world_size=2, tensor_parallel_size=2, data_parallel_index=3",
-                "rank=1 world=2 job=vllm-77 group=dp3 engine=vllm 0.32.0 label=tp1 pp0 dp3",
+                "rank=1 world=2 job=vllm-77 group=dp3 engine=vllm 0.32.0 label=tp1 pp0 dp3 flags=0",
             ),
             (  # a mixture of experts: all replicas one group
                 "1, world_size=2, tensor_parallel_size=2, data_parallel_size=4, data_parallel_rank=3, data_parallel_index=3",
-                "rank=7 world=8 job=vllm-77 group=dp* engine=vllm 0.32.0 label=tp1 pp0 dp3",
+                "rank=7 world=8 job=vllm-77 group=dp* engine=vllm 0.32.0 label=tp1 pp0 dp3 flags=0",
             ),
             (  # the same under Ray, which gives each replica an instance id of its own
                 "0, instance_id='77_dp2', data_parallel_size=4, data_parallel_rank=2, data_parallel_index=2",
-                "rank=2 world=4 job=vllm-77 group=dp* engine=vllm 0.32.0 label=tp0 pp0 dp2",
+                "rank=2 world=4 job=vllm-77 group=dp* engine=vllm 0.32.0 label=tp0 pp0 dp2 flags=0",
             ),
             (  # torchrun numbers all replicas through
                 "3, world_size=4, tensor_parallel_size=2, data_parallel_size=2, data_parallel_rank=1, "
                 "data_parallel_index=1, distributed_executor_backend='external_launcher'",
-                "rank=3 world=4 job=vllm-77 group=dp* engine=vllm 0.32.0 label=tp1 pp0 dp1",
+                "rank=3 world=4 job=vllm-77 group=dp* engine=vllm 0.32.0 label=tp1 pp0 dp1 flags=0",
             ),
             (  # a server per replica: they meet at one address
                 "0, data_parallel_size=2, data_parallel_rank=1, data_parallel_index=1, data_parallel_external_lb=True",
-                "rank=1 world=2 job=vllm-dp-10.0.0.1-29550 group=dp* engine=vllm 0.32.0 label=tp0 pp0 dp1",
+                "rank=1 world=2 job=vllm-dp-10.0.0.1-29550 group=dp* engine=vllm 0.32.0 label=tp0 pp0 dp1 flags=0",
             ),
         ):
             with self.subTest(arguments):
