@@ -19,6 +19,7 @@
 //! | [`service`] | axum: routes, errors, OpenAPI |
 //! | [`config`] | settings, and the table of environment variables |
 //! | [`client`], [`cli`] | the command `stepscope` |
+//! | [`launch`] | starting an engine so that it can be sliced: environments, nsys lines, its reports |
 //! | [`doctor`] | what keeps an engine from being seen on this machine |
 #[cfg(feature = "agent")]
 pub mod agent;
@@ -34,6 +35,8 @@ pub mod collector;
 pub mod config;
 #[cfg(feature = "service")]
 pub mod doctor;
+#[cfg(feature = "service")]
+pub mod launch;
 #[cfg(feature = "service")]
 pub mod service;
 #[cfg(feature = "agent")]

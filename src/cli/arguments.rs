@@ -63,10 +63,36 @@ pub enum Command {
     /// Open the trace at https://ui.perfetto.dev (Open trace file) or in chrome://tracing; both read .json and
     /// .json.gz.
     Get(GetArguments),
-    /// Find out why an engine is not seen, on this machine
+    /// Run an engine that knows nothing of us so that its iterations are seen
+    ///
+    /// Sets the environment and becomes the command (same process, same exit code). Name what an iteration is: NVTX ranges
+    /// that the engine emits (--nvtx-step), or a Python function (--step, with our package in the engine's Python). With
+    /// --nvtx-step the agent library is preloaded and stands in front of whatever tool listens to NVTX, nsys included:
+    /// the tool sees every range as before, whether it is started inside `exec` or around it.
+    ///
+    /// Example: stepscope exec --nvtx-step 'execute_*' -- ./engine
+    Exec(Box<ExecArguments>),
+    /// Print the nsys line that slices our windows out of an engine, or run it
+    ///
+    /// nsys then writes one report per capture: it waits for our NVTX range `capture`, or for cudaProfilerStart. The
+    /// line is checked against the nsys of this machine and goes to standard output, ready to be pasted; what it takes
+    /// to start a capture goes to standard error.
+    ///
+    /// With --run it is run, in the foreground: nsys gets the terminal and the signals, its exit code is ours, and in
+    /// the end it is said which report holds which capture.
+    ///
+    /// Example: stepscope nsys --run -o decode -- vllm serve MODEL
+    Nsys(NsysArguments),
+    /// Say which capture each report of nsys holds
+    ///
+    /// Reads the reports with nsys's own tools and compares processes, iterations and times with the captures that the
+    /// sidecar has. What can't be told for certain is said so, never guessed.
+    Reports(ReportsArguments),
+    /// Find out why an engine is not seen or not captured, on this machine
     ///
     /// Looks at the segment folder, every segment in it, this machine's kernel and memory, the processes that look
-    /// like an engine, the Python package and the sidecar, and says for each thing that is wrong what mends it. It
+    /// like an engine, how the attached ones were started and what an nsys around them will not capture, the Python
+    /// package and the sidecar, and says for each thing that is wrong what mends it. It
     /// only reads: neither the engine nor the sidecar is disturbed.
     ///
     /// The exit code is 1 if anything is bad.
@@ -278,6 +304,112 @@ impl Format {
             Self::JsonGz => "json.gz",
         }
     }
+}
+
+/// `exec`.
+#[derive(Debug, Args)]
+pub struct ExecArguments {
+    /// NVTX range that is an iteration: TEXT or PREFIX*, and @DOMAIN where only one is meant
+    #[arg(long, value_name = "PATTERN")]
+    pub nvtx_step: Option<String>,
+    /// Each call of this Python function is an iteration: module:Class.method or module:function
+    #[arg(long, value_name = "FUNCTION")]
+    pub step: Option<String>,
+    /// Name of the job [the engine's instance id, else random]
+    #[arg(long, value_name = "NAME")]
+    pub job: Option<String>,
+    /// Folder in which engine and sidecar meet [STEPSCOPE_DIR, else /dev/shm/stepscope-<uid>]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// The ranks that step together [0]
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// Rank in the group [RANK, else LOCAL_RANK, else 0]
+    #[arg(long, value_name = "N")]
+    pub rank: Option<u32>,
+    /// Ranks of the group [WORLD_SIZE, else not known]
+    #[arg(long, value_name = "N")]
+    pub world_size: Option<u32>,
+    /// The agent library, libstepscope.so [beside this command, or in the Python package beside it]
+    #[arg(long, value_name = "FILE", env = "STEPSCOPE_LIBRARY", hide_env_values = true)]
+    pub library: Option<PathBuf>,
+    /// The engine and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// `nsys`.
+#[derive(Debug, Args)]
+pub struct NsysArguments {
+    /// Run the line instead of printing it
+    #[arg(long)]
+    pub run: bool,
+    /// What begins and ends a report: nvtx is our range and works anywhere; cuda is cudaProfilerStart, which starts with
+    /// profiler cuda call [cuda if there is a GPU, else nvtx]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub capture_range: Option<CaptureRange>,
+    /// Reports to make; later captures are not recorded [as many as there are captures]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub captures: Option<u32>,
+    /// Name of the reports, without ending; nsys adds .1, .2, ...
+    #[arg(long, short, value_name = "NAME", default_value = "report")]
+    pub output: String,
+    /// What nsys traces [cuda,nvtx if there is a GPU, else nvtx]
+    #[arg(long, short, value_name = "LIST")]
+    pub trace: Option<String>,
+    /// Kernels inside CUDA graphs: each one (node), or each graph as a whole (graph), which costs the engine less
+    #[arg(long, value_enum, default_value = "node", value_name = "HOW")]
+    pub cuda_graph_trace: GraphTrace,
+    /// Trace workers that are forked and do not exec; nsys warns that it may crash them, and spawn is better
+    #[arg(long)]
+    pub trace_forks: bool,
+    /// A further option for nsys, as one word, for example --nsys-option=--gpu-metrics-device=all; it wins over ours
+    #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
+    pub nsys_option: Vec<String>,
+    /// The nsys to use
+    #[arg(long, value_name = "FILE", default_value = "nsys")]
+    pub nsys: PathBuf,
+    /// The engine and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connect: ConnectArguments,
+}
+
+/// `--capture-range`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CaptureRange {
+    /// Our NVTX range.
+    Nvtx,
+    /// cudaProfilerStart.
+    Cuda,
+}
+
+/// `--cuda-graph-trace`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphTrace {
+    /// Whole graphs.
+    Graph,
+    /// Each kernel.
+    Node,
+}
+
+/// `reports`.
+#[derive(Debug, Args)]
+pub struct ReportsArguments {
+    /// Reports (.nsys-rep, .qdstrm), the name given to --output, or a folder
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub paths: Vec<PathBuf>,
+    /// The nsys to read them with
+    #[arg(long, value_name = "FILE", default_value = "nsys")]
+    pub nsys: PathBuf,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connect: ConnectArguments,
 }
 
 /// `doctor`.

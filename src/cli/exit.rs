@@ -5,20 +5,21 @@ use crate::client::types::{Capture, Complete};
 
 /// What the command leaves behind for a script; in `--help` and in the README as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
     /// It worked.
-    Ok = 0,
+    Ok,
     /// It did not: the capture failed, a file could not be written, `doctor` found something bad.
-    Failed = 1,
+    Failed,
     /// The arguments make no sense. (clap's own code, too.)
-    Usage = 2,
+    Usage,
     /// No sidecar could be reached.
-    Unreachable = 3,
+    Unreachable,
     /// The sidecar said no: a wrong value, no token, a capture is running, no engine is attached.
-    Refused = 4,
+    Refused,
     /// The trace was delivered, but something that was asked for is missing in it.
-    Incomplete = 5,
+    Incomplete,
+    /// What a command that was run in our place left behind, as a shell says it: 128 and the signal that ended it.
+    Passed(u8),
 }
 
 /// The table for `--help`.
@@ -29,11 +30,20 @@ Exit codes:
   2  the arguments make no sense
   3  no sidecar could be reached
   4  the sidecar refused: wrong value, no token, a capture is running, no engine is attached
-  5  delivered, but incomplete: the capture says what is missing";
+  5  delivered, but incomplete: the capture says what is missing
+`exec` and `nsys --run` give the exit code of what they run.";
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(match exit {
+            Exit::Ok => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Unreachable => 3,
+            Exit::Refused => 4,
+            Exit::Incomplete => 5,
+            Exit::Passed(code) => code,
+        })
     }
 }
 

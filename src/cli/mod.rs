@@ -3,8 +3,8 @@
 //! Results go to standard output (a table, or with `--json` the sidecar's JSON unchanged), everything else to standard
 //! error. Only this room prints and only this room uses `anyhow`.
 //!
-//! Called by `main.rs`. Uses `client`; `serve` uses `config` and `service`, `doctor` the room of that name, `engine`
-//! the simulator.
+//! Called by `main.rs`. Uses `client`; `serve` uses `config` and `service`, `doctor` the room of that name, `exec`, `nsys`
+//! and `reports` the room `launch`, `engine` the simulator.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
 pub mod arguments;
@@ -15,8 +15,11 @@ mod connect;
 mod demo;
 mod doctor;
 mod engine;
+mod exec;
 pub mod exit;
 mod get;
+mod nsys;
+mod reports;
 mod run;
 mod serve;
 mod start;

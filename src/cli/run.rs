@@ -32,6 +32,9 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Status(arguments) => block_on(super::status::run(arguments)),
         Command::Captures(arguments) => block_on(super::captures::run(arguments)),
         Command::Get(arguments) => block_on(super::get::run(arguments)),
+        Command::Exec(arguments) => super::exec::run(*arguments),
+        Command::Nsys(arguments) => block_on(super::nsys::run(arguments)),
+        Command::Reports(arguments) => block_on(super::reports::run(arguments)),
         Command::Doctor(arguments) => block_on(super::doctor::run(arguments)),
     }
 }

@@ -81,6 +81,9 @@ pub struct Rank {
     /// What people call it.
     #[serde(deserialize_with = "lenient")]
     pub label: String,
+    /// Process id in the engine's pid namespace.
+    #[serde(deserialize_with = "lenient")]
+    pub pid: u32,
     /// `waiting`, `open`, `closed`, `missed`, `cancelled` or `lost`.
     #[serde(deserialize_with = "lenient")]
     pub state: String,
@@ -91,6 +94,10 @@ pub struct Rank {
     /// How many, from first to last.
     #[serde(deserialize_with = "lenient")]
     pub iterations: u64,
+    /// When the window opened, nanoseconds since 1970.
+    pub opened_at_ns: Option<u64>,
+    /// When it closed.
+    pub closed_at_ns: Option<u64>,
     /// Records dropped because the ring was full.
     #[serde(deserialize_with = "lenient")]
     pub dropped: u64,

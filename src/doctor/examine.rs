@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Level};
 use super::segments::Segment;
-use super::{folder as folders, machine, processes, python, segments};
+use super::{folder as folders, launched, machine, processes, python, segments};
 use crate::wire;
 
 /// The folder that is looked at: the one given, else the one that agent and sidecar use by default.
@@ -24,6 +24,7 @@ pub fn examine(dir: Option<&Path>, python: &Path) -> Vec<Finding> {
     findings.extend(segments::versions(&seen));
     let alive: Vec<i32> = seen.iter().filter_map(|segment| segment.agent_pid).collect();
     findings.extend(processes::look(Path::new("/proc"), wire::segment::user_id(), &alive));
+    findings.extend(launched::look(Path::new("/proc"), &alive));
     findings.extend(python::look(python));
     findings
 }

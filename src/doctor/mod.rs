@@ -1,14 +1,15 @@
-//! Why an engine is not seen: what `stepscope doctor` finds on this machine, and the line that mends each thing.
+//! Why an engine is not seen or not captured: what `stepscope doctor` finds on this machine, and the line that mends each thing.
 //!
 //! It only reads, and only in ways that can't disturb: a segment is opened read-only, read with `pread`, never mapped
 //! and never locked (so closing it drops no lock, and a file cut short raises no signal). It runs in a short-lived
 //! process of its own.
 //!
-//! Called by `cli::doctor`. Uses `wire`.
+//! Called by `cli::doctor`. Uses `wire`, and of `launch` what it knows of nsys's command lines.
 
 mod examine;
 mod finding;
 mod folder;
+mod launched;
 mod machine;
 mod processes;
 mod python;

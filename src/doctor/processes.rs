@@ -143,7 +143,7 @@ fn list(proc: &Path, user: u32) -> Vec<Process> {
 }
 
 /// Words end with NUL; a title that was set is one word, padded with NULs.
-fn words(cmdline: &[u8]) -> Vec<String> {
+pub(super) fn words(cmdline: &[u8]) -> Vec<String> {
     let printable = |word: &[u8]| {
         String::from_utf8_lossy(word).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
     };

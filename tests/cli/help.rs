@@ -4,9 +4,22 @@ use super::{command, stderr, stdout, stepscope};
 
 #[test]
 fn every_command_explains_itself() {
-    for name in
-        ["", "serve", "demo", "start", "stop", "status", "captures", "captures rm", "get", "doctor", "completions"]
-    {
+    for name in [
+        "",
+        "serve",
+        "demo",
+        "start",
+        "stop",
+        "status",
+        "captures",
+        "captures rm",
+        "get",
+        "exec",
+        "nsys",
+        "reports",
+        "doctor",
+        "completions",
+    ] {
         let arguments: Vec<&str> = name.split_whitespace().chain(["--help"]).collect();
         let output = stepscope(&arguments);
         assert!(output.status.success(), "{name}: {}", stderr(&output));

@@ -6,6 +6,7 @@ mod doctor;
 mod errors;
 mod get;
 mod help;
+mod launch;
 mod start_stop;
 mod table;
 

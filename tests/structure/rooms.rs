@@ -29,9 +29,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("service", &["capture", "trace", "telemetry", "config"]),
     ("client", &["config"]),
-    ("cli", &["client", "config", "doctor", "service", "simulator"]),
+    ("cli", &["client", "config", "doctor", "launch", "service", "simulator"]),
+    // Environments and command lines as values; what they mean to the sidecar is the caller's.
+    ("launch", &[]),
     // Looks at this machine as both sides would.
-    ("doctor", &["wire", "config"]),
+    ("doctor", &["wire", "config", "launch"]),
     ("lib", &[]),
     ("main", &["cli"]),
 ];
@@ -48,6 +50,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("anyhow", &["cli"]),
     ("indicatif", &["cli", "doctor"]),
     ("comfy_table", &["cli"]),
+    ("rusqlite", &["launch"]),
+    ("rustix", &["cli"]),
     ("toml", &["config"]),
     ("prometheus_client", &["telemetry"]),
     ("tracing_chrome", &["telemetry"]),
