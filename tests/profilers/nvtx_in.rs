@@ -129,6 +129,7 @@ fn a_tool_that_takes_the_injections_place_is_put_behind_us() {
     let sidecar = Sidecar::start(&emitter.place, &[]);
     sidecar.attached(1);
     eventually("the emitter to be done", || (emitter.made() == 40).then_some(()));
+    sidecar.begun(40);
     assert_eq!(number(&sidecar.attached(1)[0]["ended"]), 40);
     let log = calls(&emitter.log);
     assert_eq!(log.iter().filter(|c| c.name == "push" && c.detail == "inner@default 0").count(), 40);
