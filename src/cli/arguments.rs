@@ -321,7 +321,7 @@ pub struct ExecArguments {
     /// Folder in which engine and sidecar meet [STEPSCOPE_DIR, else /dev/shm/stepscope-<uid>]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// The ranks that step together [0]
+    /// The ranks that step together, by name [group 0]
     #[arg(long, value_name = "NAME")]
     pub group: Option<String>,
     /// Rank in the group [RANK, else LOCAL_RANK, else 0]
