@@ -2,7 +2,7 @@
 //!
 //! [`Window`] is the hook's own state and only the hook touches it (the helper once, at a close, behind the same try-lock).
 //! What the helper thread must see is in the segment: the gate word, the facts, `begun` and `ended`. Both sides close
-//! through [`edges`](super::edges), which only the winner of the claim runs. After a window's last iteration the hook sets
+//! through [`super::edges`], which only the winner of the claim runs. After a window's last iteration the hook sets
 //! `quiet`, and steps are cheap again.
 
 use std::sync::atomic::Ordering;

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`environment`] | the variables that an engine is started with |
 //! | [`library`] | where the agent library is |
-//! | [`line`] | an `nsys profile …` line: read, changed, written for a shell |
+//! | [`line`](mod@line) | an `nsys profile …` line: read, changed, written for a shell |
 //! | [`nsys`] | the nsys of this machine, and the line that is right for it |
 //! | [`problem`] | what a line will not capture, and the line that mends it |
 //! | [`report`] | the iterations that a report of nsys holds |
