@@ -13,7 +13,7 @@ use crate::wire::record::{Batch, Iteration, Record, flags};
 
 use super::cuda::driver::driver;
 use super::guard::with;
-use super::nvtx::range;
+use super::nvtx::{range, spans};
 use super::profiler::{self, Caller};
 use super::state::Joined;
 use super::threads;
@@ -45,11 +45,21 @@ pub(super) fn open(joined: &'static Joined, parameters: &Parameters) -> bool {
     store_anchor(&facts.close, Anchor::default());
     store_anchor(&facts.open, joined.clock.anchor());
     facts.running_since_ticks.store(0, Ordering::Relaxed);
+    spans::open(generation);
     // SYNC gate: the facts are whole before the window counts as open.
     status.gate.store(word(generation, State::Open), Ordering::Release);
     // The sidecar may have died before it woke the helper, which alone closes an idle engine's window by its lease.
     joined.segment.wake();
     true
+}
+
+/// Claims the closing of an open window. The winner goes on to [`close`].
+pub(super) fn claim_closing(status: &Status, generation: u64) -> bool {
+    let is_claimed = claim::<Native>(&status.gate, generation, State::Open, State::Closing);
+    if is_claimed {
+        spans::close(generation);
+    }
+    is_claimed
 }
 
 /// How a window ends.
@@ -109,7 +119,7 @@ pub(super) fn close_now(joined: &'static Joined, generation: u64, cause: Cause, 
     if running.is_some() && !cuts {
         return false; // it began since the caller looked, and may take its time
     }
-    if !claim::<Native>(&status.gate, generation, State::Open, State::Closing) {
+    if !claim_closing(status, generation) {
         return false;
     }
     let at = joined.clock.anchor();

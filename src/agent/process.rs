@@ -14,7 +14,7 @@ use crate::wire::segment::{self, Identity, Segment};
 use crate::wire::system;
 use crate::wire::text::Message;
 
-use super::nvtx::steps;
+use super::nvtx::{open_ranges, spans, steps};
 use super::profiler::{self, Caller};
 use super::state::{self, Joined, joined};
 use super::{capability, edges, guard, helper, job, sources};
@@ -148,6 +148,8 @@ extern "C" fn forked() {
     names::unlock();
     sources::unlock();
     steps::forked();
+    spans::forked();
+    open_ranges::forked();
 }
 
 /// The first step of a forked child: joins with its parent's identity and a segment of its own. `false`: it could not,

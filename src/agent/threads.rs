@@ -10,19 +10,40 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::wire::layout::{Owner, RingDescriptor};
 use crate::wire::names;
-use crate::wire::record::{Record, Thread};
-use crate::wire::ring::{MappedRing, Producer, claim};
+use crate::wire::record::{DOMAIN_SLOTS, NAME_SLOTS, Record, Span, SpanName, TextPart, Thread};
+use crate::wire::ring::{MappedRing, Producer, RingMemory, claim};
+use crate::wire::text::FixedText;
 
 use super::state::{self, Joined};
 
-#[derive(Clone, Copy)]
+/// Rings that only threads with iterations take: an engine's other threads may be many, and tell of ranges first.
+const RINGS_FOR_ITERATIONS: u32 = 2;
+/// Spans leave the last eighth of a ring to iterations.
+const SPARED: u32 = 3;
+
 struct Handle {
     producer: Producer<MappedRing>,
     /// Which join the ring belongs to.
     epoch: u64,
     /// Generation the thread has named itself in.
-    named: u64,
+    named: Option<u32>,
     name: u64,
+    /// What stands in the ring's slots of texts, of that generation: 0 is nothing.
+    texts: [u64; DOMAIN_SLOTS + NAME_SLOTS],
+}
+
+/// A text as a span refers to it: the bytes, and a number that no other text of this process has; never 0.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text<'a> {
+    pub(super) key: u64,
+    pub(super) bytes: &'a [u8],
+}
+
+/// What a span is called, or will be once its text has a slot.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Name<'a> {
+    Short(SpanName),
+    Long(Text<'a>),
 }
 
 thread_local! {
@@ -34,37 +55,114 @@ static KEY: AtomicU64 = AtomicU64::new(0);
 
 /// Appends a record to this thread's ring; without a ring, or with a full one, it is dropped and counted.
 pub(super) fn push(joined: &'static Joined, generation: u64, record: &Record) {
-    let pushed = HANDLE.try_with(|handle| {
-        let Ok(mut handle) = handle.try_borrow_mut() else { return false };
-        if handle.as_ref().is_none_or(|h| h.epoch != joined.epoch) {
-            *handle = take(joined);
-        }
-        let Some(handle) = handle.as_mut() else { return false };
-        if handle.named != generation {
-            handle.named = generation;
-            handle.producer.push(
-                &Record::Thread(Thread {
-                    generation: generation as u32,
-                    tid: thread_id(),
-                    ticks: joined.clock.ticks(),
-                    name: handle.name,
-                })
-                .encode(),
-            );
-        }
+    let pushed = with_ring(joined, generation as u32, 0, |handle| {
         handle.producer.push(&record.encode());
-        true
     });
-    if !pushed.unwrap_or(false) {
-        joined.segment.status().dropped_without_ring.fetch_add(1, Ordering::Relaxed);
+    if pushed.is_none() {
+        dropped(joined);
     }
 }
 
+/// The same for a span, which gets the slots of its texts here.
+pub(super) fn push_span(joined: &'static Joined, span: &Span, domain: Option<Text<'_>>, name: Name<'_>) {
+    let generation = span.generation;
+    let pushed = with_ring(joined, generation, RINGS_FOR_ITERATIONS, |handle| {
+        // What does not fit was counted by the ring.
+        let Some(domain) = domain.map_or(Some(0), |text| handle.slot(generation, text, 0, DOMAIN_SLOTS)) else {
+            return;
+        };
+        let name = match name {
+            Name::Short(name) => name,
+            Name::Long(text) => match handle.slot(generation, text, DOMAIN_SLOTS, NAME_SLOTS) {
+                Some(slot) => SpanName::Slot(slot),
+                None => return,
+            },
+        };
+        handle.push_sparing(&Record::Span(Span { domain, name, ..*span }));
+    });
+    if pushed.is_none() {
+        dropped(joined);
+    }
+}
+
+/// Counts a record that has no ring to be dropped from.
+#[cold]
+pub(super) fn dropped(joined: &Joined) {
+    joined.segment.status().dropped_without_ring.fetch_add(1, Ordering::Relaxed);
+}
+
+/// This thread's ring, named in this generation; `None`: there is none. One that has none takes one from `first` on.
+#[inline(always)]
+fn with_ring(joined: &'static Joined, generation: u32, first: u32, f: impl FnOnce(&mut Handle)) -> Option<()> {
+    let done = HANDLE.try_with(|handle| {
+        let mut handle = handle.try_borrow_mut().ok()?;
+        if handle.as_ref().is_none_or(|h| h.epoch != joined.epoch) {
+            take(joined, first, &mut handle);
+        }
+        let handle = handle.as_mut()?;
+        if handle.named != Some(generation) {
+            handle.announce(joined, generation);
+        }
+        f(handle);
+        Some(())
+    });
+    done.ok()?
+}
+
+impl Handle {
+    #[cold]
+    #[inline(never)]
+    fn announce(&mut self, joined: &Joined, generation: u32) {
+        self.named = Some(generation);
+        self.texts.fill(0);
+        let (tid, ticks, name) = (thread_id(), joined.clock.ticks(), self.name);
+        self.producer.push(&Record::Thread(Thread { generation, tid, ticks, name }).encode());
+    }
+
+    #[inline(always)]
+    fn push_sparing(&mut self, record: &Record) -> bool {
+        let spare = self.producer.memory().capacity() >> SPARED;
+        self.producer.push_sparing(&record.encode(), spare)
+    }
+
+    /// The slot that a text stands in, one of `count` behind `first`; `None`: it does not, and the ring is full.
+    #[inline]
+    fn slot(&mut self, generation: u32, text: Text<'_>, first: usize, count: usize) -> Option<u16> {
+        // Keys may be addresses: their low bits are alike. The high ones of the product are well mixed.
+        let mixed = (text.key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize;
+        let index = first.wrapping_add(mixed & count.wrapping_sub(1));
+        let slot = index.wrapping_add(1) as u16;
+        if self.texts.get(index).is_some_and(|&key| key == text.key) {
+            return Some(slot);
+        }
+        self.define(generation, slot, text, index)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn define(&mut self, generation: u32, slot: u16, text: Text<'_>, index: usize) -> Option<u16> {
+        let key = self.texts.get_mut(index)?;
+        *key = 0;
+        let bytes = FixedText::from_bytes(text.bytes);
+        let mut part = 0;
+        while let Some(record) = TextPart::of(generation, slot, &bytes, part) {
+            if !self.push_sparing(&Record::Text(record)) {
+                return None;
+            }
+            part = part.wrapping_add(1);
+        }
+        *self.texts.get_mut(index)? = text.key;
+        Some(slot)
+    }
+}
+
+/// Puts a ring from `first` on into the handle, if one is free.
 #[cold]
 #[inline(never)]
-fn take(joined: &'static Joined) -> Option<Handle> {
-    let key = key()?;
-    for index in 0..joined.segment.ring_count() {
+fn take(joined: &'static Joined, first: u32, handle: &mut Option<Handle>) {
+    *handle = None;
+    let Some(key) = key() else { return };
+    for index in first..joined.segment.ring_count() {
         let ring = joined.segment.ring(index);
         if !claim(&ring, &ring.descriptor().owner) {
             continue;
@@ -74,9 +172,10 @@ fn take(joined: &'static Joined) -> Option<Handle> {
         unsafe { libc::pthread_setspecific(key, std::ptr::from_ref(ring.descriptor()).cast()) };
         let name = thread_name();
         let name = names::intern(&joined.segment, name.split(|&byte| byte == 0).next().unwrap_or_default());
-        return Some(Handle { producer: Producer::new(ring), epoch: joined.epoch, named: 0, name });
+        let (producer, epoch) = (Producer::new(ring), joined.epoch);
+        *handle = Some(Handle { producer, epoch, named: None, name, texts: [0; DOMAIN_SLOTS + NAME_SLOTS] });
+        return;
     }
-    None
 }
 
 fn key() -> Option<libc::pthread_key_t> {

@@ -114,7 +114,7 @@ impl Window {
         let mut found = gate.load(Ordering::Acquire);
         match gate::split(found) {
             Some((generation, State::Open)) => {
-                if !claim::<Native>(gate, generation, State::Open, State::Closing) {
+                if !edges::claim_closing(status, generation) {
                     return;
                 }
                 self.close(joined, generation, Cause::Superseded, self.iteration, 0);
@@ -295,7 +295,7 @@ impl Window {
         self.lease_seen_ticks = now_ticks;
         let generation = self.parameters.generation;
         if monotonic_ns() > joined.segment.control().lease_deadline_ns.load(Ordering::Relaxed) {
-            if claim::<Native>(&joined.segment.status().gate, generation, State::Open, State::Closing) {
+            if edges::claim_closing(joined.segment.status(), generation) {
                 self.close(joined, generation, Cause::Lease, self.iteration, 0);
             }
             self.fall_quiet(joined);
@@ -330,7 +330,7 @@ impl Window {
     /// Closes after iteration `ended`, of which those beyond the agreed last one are trimmed.
     fn close_at(&mut self, joined: &'static Joined, ended: u64, last: u64, close_last: u64, cause: Cause) {
         let generation = self.parameters.generation;
-        if claim::<Native>(&joined.segment.status().gate, generation, State::Open, State::Closing) {
+        if edges::claim_closing(joined.segment.status(), generation) {
             let cause = if close_last < last { cause } else { Cause::MaxIterations };
             let agreed = last.min(close_last).max(self.parameters.first_iteration.saturating_sub(1));
             let kept = ended.min(agreed);

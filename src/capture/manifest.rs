@@ -195,7 +195,7 @@ pub struct RankReport {
     pub iterations: u64,
     /// Records kept.
     pub records: u64,
-    /// Records dropped because the ring was full.
+    /// Records dropped because there was no room for them.
     pub dropped: u64,
     /// Why it closed.
     pub closed_by: Option<ClosedBy>,

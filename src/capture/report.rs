@@ -205,7 +205,7 @@ fn missing_of(report: &RankReport, rank: &Rank) -> Vec<String> {
         missing.push(format!("iteration {} is cut off", report.last_iteration.unwrap_or_default()));
     }
     if report.dropped > 0 {
-        missing.push(format!("{} records were dropped because its ring was full", report.dropped));
+        missing.push(format!("{} records were dropped because there was no room for them", report.dropped));
     }
     let unrecorded = report.iterations.saturating_add(report.overrun_iterations).saturating_sub(rank.recorded.0);
     if unrecorded > 0 {

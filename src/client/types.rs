@@ -98,7 +98,7 @@ pub struct Rank {
     pub opened_at_ns: Option<u64>,
     /// When it closed.
     pub closed_at_ns: Option<u64>,
-    /// Records dropped because the ring was full.
+    /// Records dropped because there was no room for them.
     #[serde(deserialize_with = "lenient")]
     pub dropped: u64,
     /// Why it closed.

@@ -85,6 +85,19 @@ impl<W: Write> ChromeWriter<W> {
     }
 
     #[inline]
+    fn arguments(&mut self, arguments: &[Argument<'_>]) {
+        for (i, &(key, value)) in arguments.iter().enumerate() {
+            self.text.raw(if i == 0 { ",\"args\":{\"" } else { ",\"" });
+            self.text.raw(key);
+            self.text.raw("\":");
+            self.value(value);
+        }
+        if !arguments.is_empty() {
+            self.text.raw("}");
+        }
+    }
+
+    #[inline]
     fn value(&mut self, value: Value<'_>) {
         match value {
             Value::Number(number) => self.text.number(number),
@@ -131,16 +144,28 @@ impl<W: Write> TraceWriter for ChromeWriter<W> {
         self.time(slice.begin_ns);
         self.text.raw(",\"dur\":");
         self.text.micros(slice.duration_ns);
-        for (i, &(key, value)) in arguments.iter().enumerate() {
-            self.text.raw(if i == 0 { ",\"args\":{\"" } else { ",\"" });
-            self.text.raw(key);
-            self.text.raw("\":");
-            self.value(value);
-        }
-        if !arguments.is_empty() {
-            self.text.raw("}");
-        }
+        self.arguments(arguments);
         self.close()
+    }
+
+    fn async_slice(&mut self, slice: Slice<'_>, id: u64, arguments: &[Argument<'_>]) -> io::Result<()> {
+        let end_ns = slice.begin_ns.saturating_add(slice.duration_ns);
+        for (head, at_ns, arguments) in
+            [("{\"ph\":\"b\",\"cat\":\"", slice.begin_ns, arguments), ("{\"ph\":\"e\",\"cat\":\"", end_ns, &[])]
+        {
+            self.events += 1;
+            self.open(head);
+            self.text.raw(slice.category);
+            self.text.raw("\",\"id\":");
+            self.text.number(id);
+            self.text.raw(",\"name\":");
+            self.text.string(slice.name);
+            self.place(slice.track);
+            self.time(at_ns);
+            self.arguments(arguments);
+            self.close()?;
+        }
+        Ok(())
     }
 
     fn instant(&mut self, track: Track, category: &'static str, name: &str, at_ns: u64) -> io::Result<()> {

@@ -3,28 +3,39 @@
 //! The collector makes events out of records that it has checked; from here on nobody looks at shared memory. All
 //! integers are little-endian, whatever the machine.
 //!
-//! | bytes | iteration (kind 1) | thread (kind 2) | skipped (kind 3) |
-//! | --- | --- | --- | --- |
-//! | 0..2 | kind | kind | kind |
-//! | 2..4 | flags | 0 | 0 |
-//! | 4..8 | 0 | bytes of the name | 0 |
-//! | 8..16 | iteration number | thread id | 0 |
-//! | 16..32 | begin ticks · end ticks | name, UTF-8, from byte 16 on | 0 |
-//! | 32..48 | context requests · context tokens · generation requests · generation tokens | name | 0 |
-//! | 48..56 | device nanoseconds, all ones for none | name | 0 |
-//! | 56..64 | 0 | name | 0 |
+//! | bytes | iteration (kind 1) | thread (kind 2) | skipped (kind 3) | span (kind 8) | text (kind 9) |
+//! | --- | --- | --- | --- | --- | --- |
+//! | 0..2 | kind | kind | kind | kind | kind |
+//! | 2..4 | flags | 0 | 0 | 1: async | slot |
+//! | 4..8 | 0 | bytes of the name | 0 | bytes of the name (2) · slot of the name (2) | part (2) · bytes of the text (2) |
+//! | 8..16 | iteration number | thread id | 0 | slot of the domain (2) · depth (2) · 0 | 0 |
+//! | 16..32 | begin ticks · end ticks | name, UTF-8, from byte 16 on | 0 | begin ticks · end ticks | text, from byte 16 on |
+//! | 32..48 | context requests · context tokens · generation requests · generation tokens | name | 0 | name, where it is short | text |
+//! | 48..56 | device nanoseconds, all ones for none | name | 0 | name | text |
+//! | 56..64 | 0 | name | 0 | name | text |
 //!
-//! Kinds from 4 on are free for spans, instants, counters and requests: a reader counts the kinds it does not know.
+//! A text too long for its span stands in a *slot* of the ring that both came along: parts in order put it there, and it
+//! holds until the slot's next text. Other kinds are free: a reader counts the kinds it does not know.
 
 /// Bytes of every encoded event.
 pub const EVENT_BYTES: usize = 64;
 
 /// Longest thread name kept, bytes.
 pub const THREAD_NAME_BYTES: usize = 48;
+/// Longest name that stands in its span, bytes.
+pub const SHORT_NAME_BYTES: usize = 32;
+/// Bytes of a text in one event.
+pub const TEXT_PART_BYTES: usize = 48;
+/// Longest text, bytes.
+pub const TEXT_BYTES: usize = 240;
+/// Highest slot of a ring that a text may stand in; slot 0 is none.
+pub const MAX_SLOT: u16 = 255;
 
 const KIND_ITERATION: u16 = 1;
 const KIND_THREAD: u16 = 2;
 const KIND_SKIPPED: u16 = 3;
+const KIND_SPAN: u16 = 8;
+const KIND_TEXT: u16 = 9;
 const NO_DEVICE_TIME: u64 = u64::MAX;
 
 /// All clocks of one instant. Two of them make ticks into nanoseconds, see [`crate::trace::clock`].
@@ -144,6 +155,45 @@ pub struct Thread {
     pub name: ThreadName,
 }
 
+/// What a span is called. Bytes as the engine has them, which may not be UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpanName {
+    /// So many bytes of these.
+    Short([u8; SHORT_NAME_BYTES], u8),
+    /// The text in this slot of its ring, from 1 to [`MAX_SLOT`].
+    Slot(u16),
+}
+
+/// A range of the engine's own, whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Begin, ticks.
+    pub begin_ticks: u64,
+    /// End, ticks; not before the begin.
+    pub end_ticks: u64,
+    /// What it is called.
+    pub name: SpanName,
+    /// Slot of its domain's name; 0: the domain without a name.
+    pub domain: u16,
+    /// Spans of its thread and domain that were open around it.
+    pub depth: u16,
+    /// May overlap others, and may have begun on another thread than the ring's.
+    pub is_async: bool,
+}
+
+/// A part of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextPart {
+    /// The slot it goes to, from 1 to [`MAX_SLOT`].
+    pub slot: u16,
+    /// Which part, from 0.
+    pub part: u16,
+    /// Bytes of the whole text, up to [`TEXT_BYTES`].
+    pub length: u16,
+    /// This part.
+    pub bytes: [u8; TEXT_PART_BYTES],
+}
+
 /// What one 64-byte slot of a fragment holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
@@ -153,6 +203,10 @@ pub enum Event {
     Thread(Thread),
     /// A ring record that is none of this capture's: it keeps a block's ring indices without a hole.
     Skipped,
+    /// See [`Span`].
+    Span(Span),
+    /// See [`TextPart`].
+    Text(TextPart),
 }
 
 impl Event {
@@ -180,6 +234,28 @@ impl Event {
                 put(16, &t.name.bytes);
             }
             Self::Skipped => put(0, &KIND_SKIPPED.to_le_bytes()),
+            Self::Span(s) => {
+                put(0, &KIND_SPAN.to_le_bytes());
+                put(2, &u16::from(s.is_async).to_le_bytes());
+                match s.name {
+                    SpanName::Short(name, length) => {
+                        put(4, &u16::from(length).to_le_bytes());
+                        put(32, &name);
+                    }
+                    SpanName::Slot(slot) => put(6, &slot.to_le_bytes()),
+                }
+                put(8, &s.domain.to_le_bytes());
+                put(10, &s.depth.to_le_bytes());
+                put(16, &s.begin_ticks.to_le_bytes());
+                put(24, &s.end_ticks.to_le_bytes());
+            }
+            Self::Text(t) => {
+                put(0, &KIND_TEXT.to_le_bytes());
+                put(2, &t.slot.to_le_bytes());
+                put(4, &t.part.to_le_bytes());
+                put(6, &t.length.to_le_bytes());
+                put(16, &t.bytes);
+            }
         }
         bytes
     }
@@ -208,6 +284,31 @@ impl Event {
                 Some(Self::Thread(Thread { tid: long(bytes, 8), name: ThreadName::new(&bytes[16..16 + length]) }))
             }
             KIND_SKIPPED => Some(Self::Skipped),
+            KIND_SPAN => {
+                let (_, name) = bytes.split_last_chunk::<SHORT_NAME_BYTES>()?;
+                let name = match half(bytes, 6) {
+                    0 => SpanName::Short(*name, half(bytes, 4).min(SHORT_NAME_BYTES as u16) as u8),
+                    slot => SpanName::Slot(slot.min(MAX_SLOT)),
+                };
+                let begin_ticks = long(bytes, 16);
+                Some(Self::Span(Span {
+                    begin_ticks,
+                    end_ticks: long(bytes, 24).max(begin_ticks),
+                    name,
+                    domain: half(bytes, 8).min(MAX_SLOT),
+                    depth: half(bytes, 10),
+                    is_async: half(bytes, 2) & 1 != 0,
+                }))
+            }
+            KIND_TEXT => {
+                let (_, part) = bytes.split_last_chunk::<TEXT_PART_BYTES>()?;
+                Some(Self::Text(TextPart {
+                    slot: half(bytes, 2).clamp(1, MAX_SLOT),
+                    part: half(bytes, 4),
+                    length: half(bytes, 6).min(TEXT_BYTES as u16),
+                    bytes: *part,
+                }))
+            }
             _ => None,
         }
     }
@@ -257,7 +358,19 @@ mod tests {
         }
 
         #[test]
-        fn bytes_of_a_stranger_never_panic(bytes in proptest::collection::vec(any::<u8>(), 64), kind in 0u16..6) {
+        fn any_span_survives_its_bytes(ticks: [u64; 2], short in proptest::option::of(any::<[u8; 32]>()), n in 0u8..33,
+            slot in 1..=MAX_SLOT, domain in 0..=MAX_SLOT, depth: u16, is_async: bool, part: u16, length in 0u16..241,
+            bytes in proptest::collection::vec(any::<u8>(), 48)) {
+            let name = short.map_or(SpanName::Slot(slot), |bytes| SpanName::Short(bytes, n));
+            let (begin_ticks, end_ticks) = (ticks[0].min(ticks[1]), ticks[0].max(ticks[1]));
+            let span = Event::Span(Span { begin_ticks, end_ticks, name, domain, depth, is_async });
+            prop_assert_eq!(Event::from_bytes(&span.to_bytes()), Some(span));
+            let text = Event::Text(TextPart { slot, part, length, bytes: bytes.try_into().unwrap() });
+            prop_assert_eq!(Event::from_bytes(&text.to_bytes()), Some(text));
+        }
+
+        #[test]
+        fn bytes_of_a_stranger_never_panic(bytes in proptest::collection::vec(any::<u8>(), 64), kind in 0u16..11) {
             let mut slot = [0; EVENT_BYTES];
             slot.copy_from_slice(&bytes);
             slot[..2].copy_from_slice(&kind.to_le_bytes());

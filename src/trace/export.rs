@@ -1,8 +1,8 @@
 //! Fragments into a trace: one pass, merged by begin time, memory bounded by the number of ranks.
 //!
 //! Called by `capture` when the window has drained, and again for every download that is not on disk. The layout is
-//! DESIGN §7's: a process per rank with the tracks `iterations`, `steps` (`ProfilerStep#K`) and `gaps` and its counters,
-//! and the process `stepscope` with the windows, the gate's instants and the drops.
+//! DESIGN §7's: a process per rank with the tracks `iterations`, `steps` (`ProfilerStep#K`) and `gaps`, its counters and
+//! the spans of its threads, and the process `stepscope` with the windows, the gate's instants and the drops.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use super::event::{Batch, Flags};
 use super::layout::{Layout, RankTracks};
 use super::merge::{Lane, Merge, Placed};
 use super::meta::{ExportMeta, RankWindow, Selection};
+use super::spans::{PlacedSpan, SpanSink, SpanTrack};
 use super::writer::{Argument, Slice, TraceStart, TraceWriter, Value};
 
 /// What went into a trace.
@@ -47,6 +48,12 @@ pub struct RankSummary {
     pub dropped_total: u64,
     /// Bytes left out: a torn or damaged tail.
     pub cut_bytes: u64,
+    /// Spans written.
+    pub spans: u64,
+    /// Of those, moved so that the slices of their track nest.
+    pub spans_clamped: u64,
+    /// Spans left out: of more threads and domains than there are tracks for.
+    pub spans_homeless: u64,
     /// Iterations left out: too far out of order.
     pub disordered: u64,
     /// Events left out: of a kind that this version does not know.
@@ -69,6 +76,9 @@ impl ExportSummary {
                 iterations: lane.iterations,
                 dropped_total: lane.dropped_total,
                 cut_bytes: lane.cut_bytes,
+                spans: lane.spans.written,
+                spans_clamped: lane.spans.clamped,
+                spans_homeless: lane.spans.homeless,
                 disordered: lane.disordered,
                 unknown: lane.unknown,
             });
@@ -120,8 +130,10 @@ pub fn export<W: TraceWriter + ?Sized>(
         }
         write_drops(&layout, &mut merge.lanes[at], writer)?;
     }
-    for lane in merge.lanes.iter_mut().filter(|lane| takes(lane)) {
+    let mut async_spans = 0;
+    for (at, lane) in merge.lanes.iter_mut().enumerate().filter(|(_, lane)| takes(lane)) {
         write_drops(&layout, lane, writer)?;
+        lane.each_span(base_ns, &mut Spans { layout: &layout, lane: at, writer, async_spans: &mut async_spans })?;
     }
     let mut summary = ExportSummary::of(&merge, takes);
     writer.metadata(&metadata(&merge, meta, &summary, base_ns, takes))?;
@@ -180,6 +192,38 @@ fn write_iteration<W: TraceWriter + ?Sized>(tracks: &RankTracks, placed: &Placed
             writer.slice(Slice { track: tracks.gaps, category: "gap", name: "gap", begin_ns: end_ns, duration_ns }, &[])
         }
         _ => Ok(()),
+    }
+}
+
+/// The spans of one rank.
+struct Spans<'a, W: ?Sized> {
+    layout: &'a Layout,
+    lane: usize,
+    writer: &'a mut W,
+    /// In all of the trace, so far.
+    async_spans: &'a mut u64,
+}
+
+impl<W: TraceWriter + ?Sized> SpanSink for Spans<'_, W> {
+    fn track(&mut self, track: &SpanTrack) -> io::Result<()> {
+        self.layout.name_spans(self.lane, track, self.writer)
+    }
+
+    fn span(&mut self, span: &PlacedSpan<'_>) -> io::Result<()> {
+        let PlacedSpan { track, name, begin_ns, end_ns, .. } = *span;
+        let (track, duration_ns) = (self.layout.spans(self.lane, track), end_ns - begin_ns);
+        let slice = Slice { track, category: "nvtx", name, begin_ns, duration_ns };
+        let mut arguments = [("clamped", Value::Flag(true)); 2];
+        let mut count = usize::from(span.clamped);
+        if let Some(domain) = span.domain {
+            arguments[count] = ("domain", Value::Text(domain));
+            count += 1;
+        }
+        if !span.is_async {
+            return self.writer.slice(slice, &arguments[..count]);
+        }
+        *self.async_spans += 1;
+        self.writer.async_slice(slice, *self.async_spans, &arguments[..count])
     }
 }
 
@@ -267,7 +311,8 @@ fn metadata(
                 "job": id.job, "group": id.group, "rank": id.rank, "world_size": id.world_size, "engine": id.engine,
                 "label": id.label, "role": id.role, "pid": id.pid, "threads": threads,
                 "first_iteration": rank.first_iteration, "last_iteration": rank.last_iteration,
-                "iterations": rank.iterations, "dropped": window.map_or(rank.dropped_total, |w| w.dropped),
+                "iterations": rank.iterations, "spans": rank.spans, "spans_clamped": rank.spans_clamped,
+                "spans_homeless": rank.spans_homeless, "dropped": window.map_or(rank.dropped_total, |w| w.dropped),
                 "closed_by": window.and_then(|w| w.closed_by.as_deref()), "cut_bytes": rank.cut_bytes,
                 "disordered": rank.disordered, "unknown": rank.unknown,
             })

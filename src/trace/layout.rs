@@ -5,12 +5,15 @@ use std::io;
 
 use super::fragment::FragmentIdentity;
 use super::merge::Lane;
+use super::spans::{SpanTrack, UNTOLD};
 use super::writer::{ProcessId, TraceWriter, Track};
 
 /// Rows of a rank's process.
 const ITERATIONS: u32 = 1;
 const STEPS: u32 = 2;
 const GAPS: u32 = 3;
+/// Tracks of spans take the rows from here on.
+const SPANS: u32 = 16;
 
 /// Rows of the process `stepscope`; windows take the rows from `WINDOWS` on, one per group.
 const GATE: u32 = 1;
@@ -77,6 +80,28 @@ impl Layout {
         writer.track(tracks.iterations, "iterations", 1)?;
         writer.track(tracks.steps, "steps", 2)?;
         writer.track(tracks.gaps, "gaps", 3)
+    }
+
+    /// Where a track of spans goes.
+    pub(super) fn spans(&self, lane: usize, number: u32) -> Track {
+        Track { process: self.rank_tracks(lane).process, row: SPANS + number }
+    }
+
+    pub(super) fn name_spans<W: TraceWriter + ?Sized>(
+        &self,
+        lane: usize,
+        track: &SpanTrack,
+        writer: &mut W,
+    ) -> io::Result<()> {
+        let mut name = match track.thread {
+            None => "ranges".into(),
+            Some(thread) if thread.tid >= UNTOLD => format!("thread of ring {}", thread.tid - UNTOLD),
+            Some(thread) => format!("{} {}", thread.name.as_str(), thread.tid).trim_start().to_owned(),
+        };
+        if let Some(domain) = &track.domain {
+            name = format!("{name}, {domain}");
+        }
+        writer.track(self.spans(lane, track.number), &name, SPANS + track.sort_index)
     }
 
     /// Rank and, where there are several, group and job.

@@ -11,12 +11,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque, binary_heap::PeekMut};
+use std::io;
 use std::path::PathBuf;
 
 use super::clock::{ClockMap, realtime_offset_ns};
 use super::event::{Event, Flags, Iteration, Thread};
 use super::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentScan};
 use super::meta::ExportMeta;
+use super::spans::{SpanCounts, SpanSink, each_span};
 
 const REORDER_EVENTS: usize = 4096;
 const REORDER_EVENTS_ALL_RANKS: usize = 128 * 1024;
@@ -52,12 +54,15 @@ pub(super) struct Lane {
     pub(super) disordered: u64,
     /// Left out: a kind that this version does not know.
     pub(super) unknown: u64,
+    /// What became of its spans; for whoever exports them.
+    pub(super) spans: SpanCounts,
     pub(super) cut_bytes: u64,
     /// The file system stopped the reading.
     pub(super) unreadable: Option<String>,
     pub(super) head: Option<Placed>,
     first: u64,
     last: u64,
+    has_spans: bool,
     reader: FragmentReader,
     exhausted: bool,
     waiting: VecDeque<Iteration>,
@@ -83,11 +88,13 @@ impl Lane {
             last_iteration: None,
             disordered: 0,
             unknown: 0,
+            spans: SpanCounts::default(),
             cut_bytes: 0,
             unreadable: None,
             head: None,
             first: window.and_then(|w| w.first_iteration).unwrap_or(0),
             last: window.and_then(|w| w.last_iteration).unwrap_or(u64::MAX),
+            has_spans: false,
             reader,
             exhausted: false,
             waiting: VecDeque::new(),
@@ -116,6 +123,16 @@ impl Lane {
         self.first_iteration.get_or_insert(iteration.iteration);
         self.last_iteration = Some(iteration.iteration);
         self.head = Some(Placed { iteration, begin_ns, end_ns: fitting, next_begin_ns, clamped: fitting != end_ns });
+    }
+
+    /// Hands on every span of the window, in a second pass behind the iterations.
+    pub(super) fn each_span(&mut self, base_ns: u64, sink: &mut impl SpanSink) -> io::Result<()> {
+        // A window that was called off has none.
+        if self.has_spans && self.first <= self.last {
+            let clock = self.clock;
+            self.spans = each_span(&mut self.reader, |ticks| clock.realtime_ns(ticks).max(base_ns), sink)?;
+        }
+        Ok(())
     }
 
     fn next_in_order(&mut self) -> Option<Iteration> {
@@ -160,7 +177,11 @@ impl Lane {
                         self.threads.push(thread);
                     }
                 }
-                Some(Event::Skipped) => {}
+                Some(Event::Span(span)) => {
+                    seen_ticks = seen_ticks.max(span.end_ticks);
+                    self.has_spans = true;
+                }
+                Some(Event::Text(_) | Event::Skipped) => {}
                 None => self.unknown += 1,
             }
         }

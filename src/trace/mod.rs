@@ -22,4 +22,5 @@ pub mod ledger;
 mod merge;
 pub mod meta;
 pub mod output;
+mod spans;
 pub mod writer;

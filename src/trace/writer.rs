@@ -70,6 +70,8 @@ pub trait TraceWriter {
     fn track(&mut self, track: Track, name: &str, sort_index: u32) -> io::Result<()>;
     /// A slice with a begin and a duration.
     fn slice(&mut self, slice: Slice<'_>, arguments: &[Argument<'_>]) -> io::Result<()>;
+    /// A slice that may overlap any other; `id` tells it from all others of its category.
+    fn async_slice(&mut self, slice: Slice<'_>, id: u64, arguments: &[Argument<'_>]) -> io::Result<()>;
     /// A point in time.
     fn instant(&mut self, track: Track, category: &'static str, name: &str, at_ns: u64) -> io::Result<()>;
     /// The values of a counter from now on.

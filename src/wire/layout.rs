@@ -176,7 +176,7 @@ pub struct Status {
     pub names_len: AtomicU64,
     /// Rings in use or released but not yet drained.
     pub rings_in_use: AtomicU64,
-    /// Records dropped because no ring was free.
+    /// Records dropped because no ring was free, or no place for a range until it ends.
     pub dropped_without_ring: AtomicU64,
     /// 1: the process said goodbye (an orderly exit); 0 while it lives or when it was killed.
     pub exited: AtomicU64,

@@ -1,17 +1,32 @@
 //! The fixed 64-byte record: eight words, encoded by the agent, decoded and checked by the collector.
 //!
-//! | word | iteration | thread |
-//! | --- | --- | --- |
-//! | 0 | kind (16) · flags (16) · generation (32) | the same |
-//! | 1 | iteration number | thread id |
-//! | 2 | begin, ticks | when it was announced, ticks |
-//! | 3 | end, ticks | name, an id of [`crate::wire::names`] |
-//! | 4 | context requests (32) · context tokens (32) | 0 |
-//! | 5 | generation requests (32) · generation tokens (32) | 0 |
-//! | 6 | device time, nanoseconds, or `NONE` | 0 |
-//! | 7 | 0 | 0 |
+//! | word | iteration | thread | span | text |
+//! | --- | --- | --- | --- | --- |
+//! | 0 | kind (16) · flags (16) · generation (32) | the same | the same | the same |
+//! | 1 | iteration number | thread id | begin, ticks | slot (16) · part (16) · bytes of the whole text (16) |
+//! | 2 | begin, ticks | when it was announced, ticks | end, ticks | 48 bytes of the text |
+//! | 3 | end, ticks | name, an id of [`crate::wire::names`] | bytes of the name (16) · slot of the name (16) · slot of the domain (16) · depth (16) | text |
+//! | 4 | context requests (32) · context tokens (32) | 0 | the name, where it is short: 32 bytes | text |
+//! | 5 | generation requests (32) · generation tokens (32) | 0 | name | text |
+//! | 6 | device time, nanoseconds, or `NONE` | 0 | name | text |
+//! | 7 | 0 | 0 | name | text |
+//!
+//! **Texts.** What does not fit into a span stands in a *slot* of its ring: text records put it there, parts in order, and
+//! it holds until the next text of that slot, or of another generation, comes along the same ring. Slot 0 is none.
 
 use super::layout::NONE;
+use super::text::FixedText;
+
+/// Longest name that stands in its span.
+pub const SHORT_BYTES: usize = 32;
+/// Longest text; what is longer is cut at a character.
+pub const TEXT_BYTES: usize = 240;
+/// Bytes of a text in one record.
+pub const PART_BYTES: usize = 48;
+/// Slots of a ring for the names of domains, from 1 on.
+pub const DOMAIN_SLOTS: usize = 32;
+/// Slots of a ring for names, behind those.
+pub const NAME_SLOTS: usize = 128;
 
 /// A record as it lies in a ring slot.
 pub type Words = [u64; 8];
@@ -73,6 +88,77 @@ pub struct Thread {
     pub name: u64,
 }
 
+/// What a span is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpanName {
+    /// So many bytes, up to [`SHORT_BYTES`], in memory's order; the rest is 0.
+    Short([u64; 4], u16),
+    /// The text in this slot.
+    Slot(u16),
+}
+
+impl SpanName {
+    /// A name that stands in the span; `None` if it is too long.
+    #[inline]
+    pub fn short(text: &[u8]) -> Option<Self> {
+        let mut words = [0u64; 4];
+        if text.len() > size_of_val(&words) {
+            return None;
+        }
+        // SAFETY: as many bytes as both have.
+        unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), words.as_mut_ptr().cast::<u8>(), text.len()) };
+        Some(Self::Short(words, text.len() as u16))
+    }
+}
+
+/// A range that the engine told of, whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Low half of the capture's generation.
+    pub generation: u32,
+    /// May overlap others, and may have begun on another thread.
+    pub is_async: bool,
+    /// Begin, ticks.
+    pub begin_ticks: u64,
+    /// End, ticks.
+    pub end_ticks: u64,
+    /// Spans of its thread and domain that were open around it.
+    pub depth: u16,
+    /// Slot of its domain's name; 0: the domain without a name.
+    pub domain: u16,
+    /// What it is called.
+    pub name: SpanName,
+}
+
+/// A part of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextPart {
+    /// Low half of the capture's generation.
+    pub generation: u32,
+    /// Which slot it goes to.
+    pub slot: u16,
+    /// Which part, from 0.
+    pub part: u16,
+    /// Bytes of the whole text, up to [`TEXT_BYTES`].
+    pub length: u16,
+    /// This part, in memory's order; 0 behind the text's end.
+    pub bytes: [u64; 6],
+}
+
+impl TextPart {
+    /// Part `part` of a text; `None` behind its end.
+    pub fn of(generation: u32, slot: u16, text: &FixedText<{ TEXT_BYTES + 1 }>, part: u16) -> Option<Self> {
+        let text = text.as_bytes();
+        let rest =
+            text.get(usize::from(part).wrapping_mul(PART_BYTES)..).filter(|rest| !rest.is_empty() || part == 0)?;
+        let mut bytes = [0u64; 6];
+        let count = rest.len().min(size_of_val(&bytes));
+        // SAFETY: as many bytes as both have.
+        unsafe { std::ptr::copy_nonoverlapping(rest.as_ptr(), bytes.as_mut_ptr().cast::<u8>(), count) };
+        Some(Self { generation, slot, part, length: text.len() as u16, bytes })
+    }
+}
+
 /// A decoded record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record {
@@ -80,10 +166,18 @@ pub enum Record {
     Iteration(Iteration),
     /// See [`Thread`].
     Thread(Thread),
+    /// See [`Span`].
+    Span(Span),
+    /// See [`TextPart`].
+    Text(TextPart),
 }
 
 const KIND_ITERATION: u64 = 1;
 const KIND_THREAD: u64 = 2;
+const KIND_SPAN: u64 = 3;
+const KIND_TEXT: u64 = 4;
+/// Flag of a span: see [`Span::is_async`].
+const ASYNC: u64 = 1 << 16;
 
 impl Record {
     /// Encodes for a ring slot.
@@ -101,6 +195,21 @@ impl Record {
                 0,
             ],
             Self::Thread(t) => [KIND_THREAD | u64::from(t.generation) << 32, t.tid, t.ticks, t.name, 0, 0, 0, 0],
+            Self::Span(s) => {
+                let head = KIND_SPAN | if s.is_async { ASYNC } else { 0 } | u64::from(s.generation) << 32;
+                let more = u64::from(s.domain) << 32 | u64::from(s.depth) << 48;
+                let (about, [a, b, c, d]) = match s.name {
+                    SpanName::Short(words, length) => (u64::from(length), words),
+                    SpanName::Slot(slot) => (u64::from(slot) << 16, [0; 4]),
+                };
+                [head, s.begin_ticks, s.end_ticks, about | more, a, b, c, d]
+            }
+            Self::Text(t) => {
+                let head = KIND_TEXT | u64::from(t.generation) << 32;
+                let about = u64::from(t.slot) | u64::from(t.part) << 16 | u64::from(t.length) << 32;
+                let [a, b, c, d, e, f] = t.bytes;
+                [head, about, a, b, c, d, e, f]
+            }
         }
     }
 
@@ -123,6 +232,25 @@ impl Record {
                 device_ns: (w[6] != NONE).then_some(w[6]),
             })),
             KIND_THREAD => Some(Self::Thread(Thread { generation, tid: w[1], ticks: w[2], name: w[3] })),
+            KIND_SPAN => Some(Self::Span(Span {
+                generation,
+                is_async: w[0] & ASYNC != 0,
+                begin_ticks: w[1],
+                end_ticks: w[2],
+                depth: (w[3] >> 48) as u16,
+                domain: (w[3] >> 32) as u16,
+                name: match (w[3] >> 16) as u16 {
+                    0 => SpanName::Short([w[4], w[5], w[6], w[7]], w[3] as u16),
+                    slot => SpanName::Slot(slot),
+                },
+            })),
+            KIND_TEXT => Some(Self::Text(TextPart {
+                generation,
+                slot: w[1] as u16,
+                part: (w[1] >> 16) as u16,
+                length: (w[1] >> 32) as u16,
+                bytes: [w[2], w[3], w[4], w[5], w[6], w[7]],
+            })),
             _ => None,
         }
     }
@@ -147,6 +275,30 @@ mod tests {
             let record = Record::Iteration(Iteration { generation, flags, iteration, begin_ticks, end_ticks, batch, device_ns });
             prop_assert_eq!(Record::decode(&record.encode()), Some(record));
             prop_assert_eq!(Record::generation_of(&record.encode()), generation);
+        }
+
+        #[test]
+        fn any_span_survives_the_slot(generation: u32, is_async: bool, ticks: [u64; 2], depth: u16, domain: u16, slot in 1..=u16::MAX,
+            name in proptest::collection::vec(any::<u8>(), 0..50)) {
+            let name = SpanName::short(&name).unwrap_or(SpanName::Slot(slot));
+            let [begin_ticks, end_ticks] = ticks;
+            let record = Record::Span(Span { generation, is_async, begin_ticks, end_ticks, depth, domain, name });
+            prop_assert_eq!(Record::decode(&record.encode()), Some(record));
+            prop_assert_eq!(Record::generation_of(&record.encode()), generation);
+        }
+
+        #[test]
+        fn a_text_is_put_together_from_its_parts(text in ".{0,300}", generation: u32, slot: u16) {
+            let text = FixedText::from(text.as_str());
+            let parts = (0..).map_while(|part| TextPart::of(generation, slot, &text, part));
+            let mut whole = Vec::new();
+            for part in parts {
+                prop_assert_eq!(Record::decode(&Record::Text(part).encode()), Some(Record::Text(part)));
+                prop_assert_eq!(usize::from(part.length), text.as_bytes().len());
+                whole.extend(part.bytes.iter().flat_map(|word| word.to_ne_bytes()));
+            }
+            whole.truncate(text.as_bytes().len());
+            prop_assert_eq!(whole, text.as_bytes());
         }
     }
 }

@@ -80,7 +80,13 @@ impl<M: RingMemory> Producer<M> {
     /// Appends a record; `false`: the ring was full, the record is dropped and counted.
     #[inline(always)]
     pub fn push(&mut self, words: &Words) -> bool {
-        if self.head.wrapping_sub(self.tail) >= self.memory.capacity() && !self.refresh() {
+        self.push_sparing(words, 0)
+    }
+
+    /// The same, but the last `spare` slots are left for what matters more.
+    #[inline(always)]
+    pub fn push_sparing(&mut self, words: &Words, spare: u64) -> bool {
+        if self.head.wrapping_sub(self.tail).wrapping_add(spare) >= self.memory.capacity() && !self.refresh(spare) {
             return false;
         }
         // SAFETY: we are the producer, and the slot lies below tail + capacity.
@@ -93,10 +99,10 @@ impl<M: RingMemory> Producer<M> {
 
     #[cold]
     #[inline(never)]
-    fn refresh(&mut self) -> bool {
+    fn refresh(&mut self, spare: u64) -> bool {
         // SYNC tail: pairs with the release store in `Consumer::advance`.
         self.tail = self.memory.tail().load(Ordering::Acquire);
-        if self.head.wrapping_sub(self.tail) < self.memory.capacity() {
+        if self.head.wrapping_sub(self.tail).wrapping_add(spare) < self.memory.capacity() {
             return true;
         }
         let dropped = self.memory.dropped();

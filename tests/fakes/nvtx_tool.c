@@ -61,6 +61,17 @@ static int push_a(const char *what) {
   called("push", "%s@default 0", what);
   return 0;
 }
+static int push_w(const void *what) {
+  (void)what;
+  called("push", "?@default 0");
+  return 0;
+}
+static uint64_t start_a(const char *what) {
+  uint64_t id = __atomic_add_fetch(&ranges, 1, __ATOMIC_RELAXED);
+  called("start", "%s@default %lu", what, id);
+  return id;
+}
+static void end(uint64_t id) { domain_end(NULL, id); }
 static int push_ex(const struct attributes *a) { return domain_push(NULL, a); }
 static int pop(void) { return domain_pop(NULL); }
 static void mark_a(const char *what) { called("mark", "%s@default 0", what); }
@@ -77,8 +88,11 @@ int InitializeInjectionNvtx2(const void *(*get_export_table)(uint32_t)) {
   if (!callbacks || callbacks->struct_size < sizeof *callbacks) return 0;
   if (callbacks->get_module_function_table(1, &table, &size)) {
     put(table, size, 2, mark_a);
+    put(table, size, 5, start_a);
+    put(table, size, 7, end);
     put(table, size, 8, push_ex);
     put(table, size, 9, push_a);
+    put(table, size, 10, push_w);
     put(table, size, 11, pop);
   }
   if (callbacks->get_module_function_table(5, &table, &size)) {

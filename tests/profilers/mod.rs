@@ -4,4 +4,5 @@
 mod cuda;
 mod nvtx_in;
 mod nvtx_out;
+mod nvtx_spans;
 mod support;

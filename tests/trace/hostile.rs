@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use stepscope::trace::event::{Anchor, Batch, Event, Flags, Iteration, Thread, ThreadName};
+use stepscope::trace::event::{Anchor, Batch, Event, Flags, Iteration, Span, SpanName, TextPart, Thread, ThreadName};
 use stepscope::trace::fragment::{FragmentIdentity, FragmentReader, FragmentWriter};
 use stepscope::trace::ledger::write_ledger;
 use stepscope::trace::meta::Selection;
@@ -26,18 +26,46 @@ fn export_all(path: &Path) {
 /// Nested or disjoint by the digits of the text: floats are too coarse for times of a stranger.
 fn checked_loosely(text: &str) {
     serde_json::from_str::<serde_json::Value>(text).unwrap();
-    let mut ends = std::collections::BTreeMap::new();
+    let mut tracks = std::collections::BTreeMap::new();
     for line in text.lines().filter(|line| line.starts_with("{\"ph\":\"X\"")) {
+        // Behind the name, which may hold anything.
         let field = |key: &str| {
             let rest = &line[line.rfind(key).unwrap() + key.len()..];
             rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').filter(|c| *c != '.').collect::<String>()
         };
         let number = |key: &str| field(key).parse::<u128>().unwrap();
         let (track, begin) = ((field("\"pid\":"), field("\"tid\":")), number("\"ts\":"));
-        let end = ends.entry(track).or_insert(0);
-        assert!(begin >= *end, "{line}");
-        *end = begin + number("\"dur\":");
+        tracks.entry(track).or_insert_with(Vec::new).push((begin, begin + number("\"dur\":")));
     }
+    for (track, mut slices) in tracks {
+        slices.sort_by_key(|&(begin, end)| (begin, u128::MAX - end));
+        let mut open: Vec<u128> = Vec::new();
+        for (begin, end) in slices {
+            while open.last().is_some_and(|&outer| outer <= begin) {
+                open.pop();
+            }
+            assert!(open.last().is_none_or(|&outer| end <= outer), "{track:?}: {begin}..{end}");
+            open.push(end);
+        }
+    }
+}
+
+fn any_span() -> impl Strategy<Value = Event> {
+    let ticks = || prop_oneof![any::<u64>(), 0u64..2000, Just(u64::MAX), Just(0)];
+    let name = prop_oneof![
+        (any::<[u8; 32]>(), 0u8..33).prop_map(|(bytes, length)| SpanName::Short(bytes, length)),
+        (1u16..40).prop_map(SpanName::Slot),
+    ];
+    (ticks(), ticks(), name, 0u16..5, any::<u16>(), any::<bool>()).prop_map(|(a, b, name, domain, depth, is_async)| {
+        Event::Span(Span { begin_ticks: a.min(b), end_ticks: a.max(b), name, domain, depth, is_async })
+    })
+}
+
+fn any_text() -> impl Strategy<Value = Event> {
+    let bytes = proptest::collection::vec(any::<u8>(), 48);
+    (1u16..40, 0u16..6, 0u16..241, bytes).prop_map(|(slot, part, length, bytes)| {
+        Event::Text(TextPart { slot, part, length, bytes: bytes.try_into().unwrap() })
+    })
 }
 
 fn any_iteration() -> impl Strategy<Value = Event> {
@@ -67,6 +95,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         8 => any_iteration(),
         1 => (any::<u64>(), name).prop_map(|(tid, name)| Event::Thread(Thread { tid, name: ThreadName::new(&name) })),
         1 => Just(Event::Skipped),
+        6 => any_span(),
+        2 => any_text(),
     ]
 }
 

@@ -113,6 +113,7 @@ pub(crate) fn checked(text: &str) -> Vec<Value> {
     let events = trace["traceEvents"].as_array().unwrap().clone();
     let mut tracks: BTreeMap<(u64, u64), Vec<(u128, u128)>> = BTreeMap::new();
     let mut named = std::collections::BTreeSet::new();
+    let mut begun = BTreeMap::new();
     for event in &events {
         let pid = event["pid"].as_u64().unwrap();
         assert!(pid >= 1);
@@ -128,10 +129,19 @@ pub(crate) fn checked(text: &str) -> Vec<Value> {
                 tracks.entry((pid, event["tid"].as_u64().unwrap())).or_default().push(slice);
             }
             "i" | "C" => drop(exact_ns(&event["ts"])),
+            "b" => {
+                let begin_ns = exact_ns(&event["ts"]);
+                assert!(begun.insert(event["id"].as_u64().unwrap(), (begin_ns, event["name"].clone())).is_none());
+            }
+            "e" => {
+                let (begin_ns, name) = begun.remove(&event["id"].as_u64().unwrap()).unwrap();
+                assert!(exact_ns(&event["ts"]) >= begin_ns && event["name"] == name, "{event}");
+            }
             other => panic!("phase {other}"),
         }
         assert!(named.contains(&pid), "process {pid} has no name before {event}");
     }
+    assert!(begun.is_empty(), "without an end: {begun:?}");
     assert_eq!(text.matches("\"ts\":").count(), three_decimals(text, "\"ts\":"));
     assert_eq!(text.matches("\"dur\":").count(), three_decimals(text, "\"dur\":"));
     for (track, mut slices) in tracks {

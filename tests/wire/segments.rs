@@ -112,7 +112,7 @@ fn iterations(source: &mut Source) -> Vec<u64> {
     let keep = |drained: &stepscope::collector::rings::Drained<'_>| {
         found.extend(drained.events.iter().filter_map(|e| match e {
             Event::Iteration(i) => Some(i.iteration),
-            Event::Thread(_) | Event::Skipped => None,
+            _ => None,
         }));
         Ok::<_, std::convert::Infallible>(())
     };

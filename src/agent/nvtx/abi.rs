@@ -53,6 +53,7 @@ pub(in crate::agent) mod module {
 pub(in crate::agent) mod core {
     pub(in crate::agent) const RANGE_START_EX: usize = 4;
     pub(in crate::agent) const RANGE_START: usize = 5;
+    pub(in crate::agent) const RANGE_START_WIDE: usize = 6;
     pub(in crate::agent) const RANGE_END: usize = 7;
     pub(in crate::agent) const RANGE_PUSH_EX: usize = 8;
     pub(in crate::agent) const RANGE_PUSH: usize = 9;
@@ -68,7 +69,9 @@ pub(in crate::agent) mod core2 {
     pub(in crate::agent) const RANGE_PUSH: usize = 4;
     pub(in crate::agent) const RANGE_POP: usize = 5;
     pub(in crate::agent) const REGISTER_STRING: usize = 10;
+    pub(in crate::agent) const REGISTER_STRING_WIDE: usize = 11;
     pub(in crate::agent) const DOMAIN_CREATE: usize = 12;
+    pub(in crate::agent) const DOMAIN_CREATE_WIDE: usize = 13;
 }
 
 /// `nvtxEventAttributes_t`.
@@ -90,12 +93,16 @@ pub(in crate::agent) struct Attributes {
 pub(in crate::agent) const PAYLOAD_U64: i32 = 1;
 /// `message` is a NUL-terminated string of bytes.
 pub(in crate::agent) const MESSAGE_ASCII: i32 = 1;
+/// `message` is a NUL-terminated string of wide characters, of 32 bits each here.
+pub(in crate::agent) const MESSAGE_WIDE: i32 = 2;
 /// `message` is a [`Handle`] of a registered string.
 pub(in crate::agent) const MESSAGE_REGISTERED: i32 = 3;
 /// `color` is alpha, red, green, blue.
 pub(in crate::agent) const COLOR_ARGB: i32 = 1;
 
 pub(in crate::agent) type DomainCreate = unsafe extern "C" fn(*const c_char) -> Handle;
+pub(in crate::agent) type DomainCreateWide = unsafe extern "C" fn(*const u32) -> Handle;
+pub(in crate::agent) type RegisterStringWide = unsafe extern "C" fn(Handle, *const u32) -> Handle;
 pub(in crate::agent) type RegisterString = unsafe extern "C" fn(Handle, *const c_char) -> Handle;
 pub(in crate::agent) type RangePush = unsafe extern "C" fn(Handle, *const Attributes) -> i32;
 pub(in crate::agent) type RangePop = unsafe extern "C" fn(Handle) -> i32;
@@ -107,6 +114,7 @@ pub(in crate::agent) type PushWide = unsafe extern "C" fn(*const u32) -> i32;
 pub(in crate::agent) type Pop = unsafe extern "C" fn() -> i32;
 pub(in crate::agent) type StartEx = unsafe extern "C" fn(*const Attributes) -> u64;
 pub(in crate::agent) type StartText = unsafe extern "C" fn(*const c_char) -> u64;
+pub(in crate::agent) type StartWide = unsafe extern "C" fn(*const u32) -> u64;
 pub(in crate::agent) type End = unsafe extern "C" fn(u64);
 pub(in crate::agent) type Mark = unsafe extern "C" fn(Handle, *const Attributes);
 

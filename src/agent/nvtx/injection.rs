@@ -5,10 +5,12 @@
 //! is given slots of our own, so that it never sees us, and gets every call that it asked for. Nothing is emitted, waited
 //! for or allocated in a callback, but for the text of a domain or a registered string.
 //!
+//! A range is an iteration ([`steps`]), or while a window is open a span ([`spans`], [`open_ranges`]), or nothing to us.
+//!
 //! The protocol's callbacks carry no context, so each instance needs functions of its own: there are as many as
 //! [`WATCHED`]. Instances beyond that get the tool directly, without us, and are counted.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{c_char, c_void};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::agent::guard::Once;
@@ -16,10 +18,11 @@ use crate::wire::system;
 use crate::wire::text::PathText;
 
 use super::abi::{self, Attributes, Callbacks, GetExportTable, Handle, core, core2, export, module};
+use super::message::{self, Message};
 use super::names::{self, Named};
-use super::pattern::{self, Pattern, pattern};
-use super::steps;
+use super::pattern::{self, pattern};
 use super::tables::{get_export_table, tables};
+use super::{open_ranges, spans, steps};
 
 /// Instances that are watched: torch, NCCL, cuBLAS, cuDNN, Python's nvtx and the engine itself have one each.
 const WATCHED: u32 = 16;
@@ -112,6 +115,7 @@ fn ours<const I: usize>(number: usize, slot: usize) -> Option<*mut c_void> {
     Some(match (number, slot) {
         (module::CORE, core::RANGE_START_EX) => start_ex::<I> as *mut c_void,
         (module::CORE, core::RANGE_START) => start::<I> as *mut c_void,
+        (module::CORE, core::RANGE_START_WIDE) => start_wide::<I> as *mut c_void,
         (module::CORE, core::RANGE_END) => end::<I> as *mut c_void,
         (module::CORE, core::RANGE_PUSH_EX) => push_ex::<I> as *mut c_void,
         (module::CORE, core::RANGE_PUSH) => push::<I> as *mut c_void,
@@ -122,7 +126,9 @@ fn ours<const I: usize>(number: usize, slot: usize) -> Option<*mut c_void> {
         (module::CORE2, core2::RANGE_PUSH) => domain_push::<I> as *mut c_void,
         (module::CORE2, core2::RANGE_POP) => domain_pop::<I> as *mut c_void,
         (module::CORE2, core2::REGISTER_STRING) => register::<I> as *mut c_void,
+        (module::CORE2, core2::REGISTER_STRING_WIDE) => register_wide::<I> as *mut c_void,
         (module::CORE2, core2::DOMAIN_CREATE) => create::<I> as *mut c_void,
+        (module::CORE2, core2::DOMAIN_CREATE_WIDE) => create_wide::<I> as *mut c_void,
         _ => return None,
     })
 }
@@ -133,7 +139,7 @@ const NOT_TRACKED: i32 = -2;
 /// Whether a range means anything to us. Where it does not, a callback is this look and the tool's own function.
 #[inline(always)]
 fn is_watching() -> bool {
-    pattern().is_some()
+    pattern().is_some() || spans::wanted().is_some()
 }
 
 /// The next tool's function for a slot, called with these arguments; else this.
@@ -167,9 +173,8 @@ unsafe extern "C" fn push<const I: usize>(text: *const c_char) -> i32 {
 
 unsafe extern "C" fn push_wide<const I: usize>(text: *const u32) -> i32 {
     if is_watching() {
-        // Counted, so that its pop is not taken for another's.
-        // SAFETY: no attributes.
-        unsafe { pushed(std::ptr::null_mut(), std::ptr::null()) };
+        // SAFETY: as above.
+        unsafe { pushed_wide(text) };
     }
     pass_on!(module::CORE, core::RANGE_PUSH_WIDE, abi::PushWide, (text), NOT_TRACKED)
 }
@@ -200,9 +205,18 @@ unsafe extern "C" fn start<const I: usize>(text: *const c_char) -> u64 {
     range
 }
 
+unsafe extern "C" fn start_wide<const I: usize>(text: *const u32) -> u64 {
+    let range = pass_on!(module::CORE, core::RANGE_START_WIDE, abi::StartWide, (text), own_range());
+    if is_watching() {
+        // SAFETY: as above.
+        unsafe { started_wide(text, range) };
+    }
+    range
+}
+
 unsafe extern "C" fn end<const I: usize>(range: u64) {
     if is_watching() {
-        steps::ended(range);
+        ended(range);
     }
     pass_on!(module::CORE, core::RANGE_END, abi::End, (range), ());
 }
@@ -234,7 +248,7 @@ unsafe extern "C" fn domain_start<const I: usize>(domain: Handle, attributes: *c
 
 unsafe extern "C" fn domain_end<const I: usize>(domain: Handle, range: u64) {
     if is_watching() {
-        steps::ended(range);
+        ended(range);
     }
     pass_on!(module::CORE2, core2::RANGE_END, abi::RangeEnd, (domain, range), ());
 }
@@ -243,13 +257,44 @@ unsafe extern "C" fn register<const I: usize>(domain: Handle, text: *const c_cha
     let passed =
         pass_on!(module::CORE2, core2::REGISTER_STRING, abi::RegisterString, (domain, text), std::ptr::null_mut());
     // SAFETY: NUL-terminated or null, by the protocol.
-    unsafe { known(passed, text, Pattern::takes) }
+    match unsafe { Message::of_text(text) } {
+        Message::Text(text) => known_string(passed, text),
+        _ => passed,
+    }
+}
+
+unsafe extern "C" fn register_wide<const I: usize>(domain: Handle, text: *const u32) -> Handle {
+    let passed = pass_on!(
+        module::CORE2,
+        core2::REGISTER_STRING_WIDE,
+        abi::RegisterStringWide,
+        (domain, text),
+        std::ptr::null_mut()
+    );
+    if text.is_null() {
+        return passed;
+    }
+    // SAFETY: NUL-terminated, by the protocol.
+    known_string(passed, unsafe { message::narrow(text) }.as_bytes())
 }
 
 unsafe extern "C" fn create<const I: usize>(text: *const c_char) -> Handle {
     let passed = pass_on!(module::CORE2, core2::DOMAIN_CREATE, abi::DomainCreate, (text), std::ptr::null_mut());
     // SAFETY: as above.
-    unsafe { known(passed, text, Pattern::takes_domain) }
+    match unsafe { Message::of_text(text) } {
+        Message::Text(text) => known_domain(passed, text),
+        _ => passed,
+    }
+}
+
+unsafe extern "C" fn create_wide<const I: usize>(text: *const u32) -> Handle {
+    let passed =
+        pass_on!(module::CORE2, core2::DOMAIN_CREATE_WIDE, abi::DomainCreateWide, (text), std::ptr::null_mut());
+    if text.is_null() {
+        return passed;
+    }
+    // SAFETY: NUL-terminated, by the protocol.
+    known_domain(passed, unsafe { message::narrow(text) }.as_bytes())
 }
 
 /// Ids of start/end ranges where no tool gives them.
@@ -258,55 +303,58 @@ fn own_range() -> u64 {
     RANGES.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
 }
 
-/// Keeps what a handle stands for; where no tool gave one, what we keep is the handle.
-///
-/// # Safety
-/// `text` is null or NUL-terminated.
-unsafe fn known(passed: Handle, text: *const c_char, takes: fn(&Pattern, &[u8]) -> bool) -> Handle {
-    if text.is_null() {
-        return passed;
-    }
-    // SAFETY: by contract.
-    let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
-    let matches = pattern().is_some_and(|pattern| takes(pattern, bytes));
-    let Some(named) = Named::copy(bytes, matches) else { return passed };
-    let handle = if passed.is_null() { std::ptr::from_ref(named).cast_mut().cast() } else { passed };
-    names::keep(handle, named);
-    handle
+/// Keeps what a registered string stands for; where no tool gave a handle, what we keep is the handle.
+#[inline(never)]
+fn known_string(passed: Handle, text: &[u8]) -> Handle {
+    let matches = pattern().is_some_and(|pattern| pattern.takes(text));
+    Named::copy(text, matches).map_or(passed, |named| names::keep(passed, named))
+}
+
+/// The same for a domain; one name is one domain, whichever instance asks.
+#[inline(never)]
+fn known_domain(passed: Handle, text: &[u8]) -> Handle {
+    let matches = pattern().is_some_and(|pattern| pattern.takes_domain(text));
+    names::domain(text, matches).map_or(passed, |named| names::keep(passed, named))
 }
 
 /// The text of a range, if it is one that begins an iteration.
-///
-/// # Safety
-/// `attributes` is null, or as large as it says, with a message that is valid during the call.
-unsafe fn step_text<'a>(domain: Handle, attributes: *const Attributes) -> Option<&'a [u8]> {
+fn step_text<'a>(domain: Handle, message: Message<'a>) -> Option<&'a [u8]> {
     let pattern = pattern()?;
     let in_domain = if domain.is_null() { pattern.takes_domain(b"") } else { names::get(domain)?.matches };
-    // SAFETY: by contract; `size` comes before what is read.
-    let attributes = unsafe { attributes.as_ref() }.filter(|a| usize::from(a.size) >= size_of::<Attributes>())?;
-    if !in_domain || attributes.message.is_null() {
-        return None;
+    match message {
+        _ if !in_domain => None,
+        Message::Text(text) => Some(text).filter(|text| pattern.takes(text)),
+        Message::Registered(named) => named.filter(|named| named.matches).map(|named| named.text),
+        Message::Nothing | Message::Wide(_) => None,
     }
-    match attributes.message_type {
-        abi::MESSAGE_ASCII => {
-            // SAFETY: NUL-terminated, by the protocol.
-            Some(unsafe { CStr::from_ptr(attributes.message.cast()) }.to_bytes()).filter(|text| pattern.takes(text))
-        }
-        abi::MESSAGE_REGISTERED => {
-            names::get(attributes.message.cast_mut()).filter(|named| named.matches).map(|named| named.text)
-        }
-        _ => None,
+}
+
+#[inline(always)]
+fn push_message(domain: Handle, message: Message<'_>) {
+    if !steps::pushed(domain, step_text(domain, message))
+        && let Some(window) = spans::wanted()
+    {
+        spans::push(window, domain, message);
+    }
+}
+
+#[inline(always)]
+fn start_message(domain: Handle, message: Message<'_>, range: u64) {
+    if !step_text(domain, message).is_some_and(|text| steps::started(text, range))
+        && let Some(window) = spans::wanted()
+    {
+        open_ranges::start(window, domain, message, range);
     }
 }
 
 // One copy of each for all instances, and `extern "C"`, which cannot unwind.
 
 /// # Safety
-/// As [`step_text`].
+/// `attributes` is null, or as large as it says, with a message that is valid during the call.
 #[inline(never)]
 unsafe extern "C" fn pushed(domain: Handle, attributes: *const Attributes) {
     // SAFETY: by contract.
-    steps::pushed(domain, unsafe { step_text(domain, attributes) });
+    push_message(domain, unsafe { Message::of_attributes(attributes) });
 }
 
 /// # Safety
@@ -314,22 +362,31 @@ unsafe extern "C" fn pushed(domain: Handle, attributes: *const Attributes) {
 #[inline(never)]
 unsafe extern "C" fn pushed_text(text: *const c_char) {
     // SAFETY: by contract.
-    steps::pushed(std::ptr::null_mut(), unsafe { plain_step_text(text) });
+    push_message(std::ptr::null_mut(), unsafe { Message::of_text(text) });
+}
+
+/// # Safety
+/// `text` is null or NUL-terminated.
+#[inline(never)]
+unsafe extern "C" fn pushed_wide(text: *const u32) {
+    push_message(std::ptr::null_mut(), if text.is_null() { Message::Nothing } else { Message::Wide(text) });
 }
 
 #[inline(never)]
 extern "C" fn popped(domain: Handle) {
-    steps::popped(domain);
+    if !steps::popped(domain)
+        && let Some(window) = spans::wanted()
+    {
+        spans::pop(window, domain);
+    }
 }
 
 /// # Safety
-/// As [`step_text`].
+/// As [`pushed`].
 #[inline(never)]
 unsafe extern "C" fn started(domain: Handle, attributes: *const Attributes, range: u64) {
     // SAFETY: by contract.
-    if let Some(text) = unsafe { step_text(domain, attributes) } {
-        steps::started(text, range);
-    }
+    start_message(domain, unsafe { Message::of_attributes(attributes) }, range);
 }
 
 /// # Safety
@@ -337,17 +394,22 @@ unsafe extern "C" fn started(domain: Handle, attributes: *const Attributes, rang
 #[inline(never)]
 unsafe extern "C" fn started_text(text: *const c_char, range: u64) {
     // SAFETY: by contract.
-    if let Some(text) = unsafe { plain_step_text(text) } {
-        steps::started(text, range);
-    }
+    start_message(std::ptr::null_mut(), unsafe { Message::of_text(text) }, range);
 }
 
-/// A text of the default domain, if it is one that begins an iteration.
-///
 /// # Safety
 /// `text` is null or NUL-terminated.
-unsafe fn plain_step_text<'a>(text: *const c_char) -> Option<&'a [u8]> {
-    let pattern = pattern().filter(|pattern| !text.is_null() && pattern.takes_domain(b""))?;
-    // SAFETY: by contract.
-    Some(unsafe { CStr::from_ptr(text) }.to_bytes()).filter(|text| pattern.takes(text))
+#[inline(never)]
+unsafe extern "C" fn started_wide(text: *const u32, range: u64) {
+    let message = if text.is_null() { Message::Nothing } else { Message::Wide(text) };
+    start_message(std::ptr::null_mut(), message, range);
+}
+
+#[inline(never)]
+extern "C" fn ended(range: u64) {
+    if !steps::ended(range)
+        && let Some(window) = spans::wanted()
+    {
+        open_ranges::end(window, range);
+    }
 }

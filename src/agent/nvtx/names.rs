@@ -8,6 +8,8 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use crate::wire::record::SpanName;
+
 use super::abi::Handle;
 
 /// Most domains and registered strings of a process, all its libraries together.
@@ -21,7 +23,12 @@ pub(in crate::agent) struct Named {
     pub(in crate::agent) text: &'static [u8],
     /// As a domain: the one, or one of those, that steps are looked for in. As a string: the text of a step.
     pub(in crate::agent) matches: bool,
+    /// The text as a span has it, if it is short.
+    pub(in crate::agent) short: Option<SpanName>,
 }
+
+/// Stands for a handle that nobody knows.
+pub(in crate::agent) static UNKNOWN: Named = Named { text: b"unknown to the agent", matches: false, short: None };
 
 struct Entry {
     handle: AtomicPtr<c_void>,
@@ -30,6 +37,9 @@ struct Entry {
 
 static TABLE: [Entry; ENTRIES] =
     [const { Entry { handle: AtomicPtr::new(null_mut()), named: AtomicPtr::new(null_mut()) } }; ENTRIES];
+
+/// Domains, in the order in which they came; later ones than fit are not told from new ones of the same name.
+static DOMAINS: [AtomicPtr<Named>; 64] = [const { AtomicPtr::new(null_mut()) }; 64];
 
 impl Named {
     /// Copies the text; `None` without memory.
@@ -43,9 +53,15 @@ impl Named {
             }
             let bytes = place.add(1).cast::<u8>();
             std::ptr::copy_nonoverlapping(text.as_ptr(), bytes, text.len());
-            place.write(Self { text: std::slice::from_raw_parts(bytes, text.len()), matches });
+            let text = std::slice::from_raw_parts(bytes, text.len());
+            place.write(Self { text, matches, short: SpanName::short(text) });
             Some(&*place)
         }
+    }
+
+    /// Tells it from every other text, of whichever kind: even, and not 0.
+    pub(in crate::agent) fn key(&'static self) -> u64 {
+        std::ptr::from_ref(self).addr() as u64
     }
 }
 
@@ -56,8 +72,34 @@ fn slots(handle: Handle) -> impl Iterator<Item = &'static Entry> {
     (0..PROBES).map(move |probe| &TABLE[(hash as usize).wrapping_add(probe) % ENTRIES])
 }
 
-/// Keeps what a handle stands for. A handle that is used again (a tool may) stands for the new text.
-pub(in crate::agent) fn keep(handle: Handle, named: &'static Named) {
+/// The domain of this name. Where no tool tells domains apart, that is what makes one of two of the same name.
+pub(in crate::agent) fn domain(text: &[u8], matches: bool) -> Option<&'static Named> {
+    for entry in &DOMAINS {
+        // SAFETY: null, or a leaked box.
+        let found = unsafe { entry.load(Ordering::Acquire).as_ref() };
+        let known = match found {
+            Some(known) => known,
+            None => {
+                let new = Named::copy(text, matches)?;
+                let mine = std::ptr::from_ref(new).cast_mut();
+                match entry.compare_exchange(null_mut(), mine, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => return Some(new),
+                    // SAFETY: not null, so a leaked box.
+                    Err(first) => unsafe { &*first },
+                }
+            }
+        };
+        if known.text == text {
+            return Some(known);
+        }
+    }
+    Named::copy(text, matches)
+}
+
+/// Keeps what a handle stands for, and gives the handle: where no tool gave one, that is what we keep. One that is used
+/// again (a tool may) stands for the new text.
+pub(in crate::agent) fn keep(passed: Handle, named: &'static Named) -> Handle {
+    let handle = if passed.is_null() { std::ptr::from_ref(named).cast_mut().cast() } else { passed };
     for entry in slots(handle) {
         let found = entry.handle.load(Ordering::Acquire);
         let mine = found == handle
@@ -65,9 +107,10 @@ pub(in crate::agent) fn keep(handle: Handle, named: &'static Named) {
                 && entry.handle.compare_exchange(found, handle, Ordering::AcqRel, Ordering::Acquire).is_ok();
         if mine {
             entry.named.store(std::ptr::from_ref(named).cast_mut(), Ordering::Release);
-            return;
+            break;
         }
     }
+    handle
 }
 
 /// What a handle stands for.

@@ -37,54 +37,64 @@ fn thread() -> u64 {
     unsafe { libc::pthread_self() as u64 }
 }
 
-/// A push/pop range begins on this thread; `text` is `Some` if it matches.
+/// A push/pop range begins on this thread; `text` is `Some` if it matches. `true`: it is an iteration.
 #[inline]
-pub(in crate::agent) fn pushed(domain: Handle, text: Option<&[u8]>) {
+pub(in crate::agent) fn pushed(domain: Handle, text: Option<&[u8]>) -> bool {
     let followed = THREAD.load(Ordering::Relaxed);
     if followed != NOBODY {
         if followed == thread() && DOMAIN.load(Ordering::Relaxed) == domain {
             DEPTH.store(DEPTH.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
-        return;
+        return false;
     }
-    let Some(text) = text else { return };
-    if RANGE.load(Ordering::Relaxed) == 0 && begin(text) {
+    let Some(text) = text else { return false };
+    let is_step = RANGE.load(Ordering::Relaxed) == 0 && begin(text);
+    if is_step {
         DOMAIN.store(domain, Ordering::Relaxed);
         DEPTH.store(0, Ordering::Relaxed);
         THREAD.store(thread(), Ordering::Relaxed);
     }
+    is_step
 }
 
-/// The range that was pushed last on this thread, in this domain, ends.
+/// The range that was pushed last on this thread, in this domain, ends. `true`: it was an iteration.
 #[inline]
-pub(in crate::agent) fn popped(domain: Handle) {
+pub(in crate::agent) fn popped(domain: Handle) -> bool {
     let followed = THREAD.load(Ordering::Relaxed);
     if followed == NOBODY || followed != thread() || DOMAIN.load(Ordering::Relaxed) != domain {
-        return;
+        return false;
     }
     match DEPTH.load(Ordering::Relaxed).checked_sub(1) {
-        Some(depth) => DEPTH.store(depth, Ordering::Relaxed),
+        Some(depth) => {
+            DEPTH.store(depth, Ordering::Relaxed);
+            false
+        }
         None => {
             THREAD.store(NOBODY, Ordering::Relaxed);
             hook::step_end();
+            true
         }
     }
 }
 
-/// A start/end range that matches begins.
-pub(in crate::agent) fn started(text: &[u8], range: u64) {
+/// A start/end range that matches begins. `true`: it is an iteration.
+pub(in crate::agent) fn started(text: &[u8], range: u64) -> bool {
     let free = THREAD.load(Ordering::Relaxed) == NOBODY && RANGE.load(Ordering::Relaxed) == 0;
-    if free && range != 0 && begin(text) {
+    let is_step = free && range != 0 && begin(text);
+    if is_step {
         RANGE.store(range, Ordering::Relaxed);
     }
+    is_step
 }
 
-/// A start/end range ends.
+/// A start/end range ends. `true`: it was an iteration.
 #[inline]
-pub(in crate::agent) fn ended(range: u64) {
-    if range != 0 && RANGE.compare_exchange(range, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+pub(in crate::agent) fn ended(range: u64) -> bool {
+    let is_step = range != 0 && RANGE.compare_exchange(range, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+    if is_step {
         hook::step_end();
     }
+    is_step
 }
 
 fn begin(text: &[u8]) -> bool {

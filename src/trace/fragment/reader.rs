@@ -124,6 +124,11 @@ impl FragmentReader {
         self.offset
     }
 
+    /// Goes back to the first block.
+    pub fn rewind(&mut self) {
+        self.offset = self.blocks_offset;
+    }
+
     /// What stood behind the last whole block when [`Self::next_block`] last gave `None`.
     pub fn tail(&self) -> Tail {
         self.tail
