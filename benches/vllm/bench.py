@@ -1,166 +1,171 @@
-"""Throughput, inter-token latency and the stall of a window, on a real vLLM. Run by run.sh.
+"""What our package costs a real vLLM, and the stall of a window beside vLLM's own torch profiler. Run by run.sh.
 
-Three engines are up at the same time and loaded in turns, A B C A B C ..., since the machine drifts: vLLM alone, vLLM
-with our package (idle in one turn, recording without end in the next), and vLLM with its own torch profiler configured.
-While one is loaded the others are stopped (SIGSTOP): vLLM's workers poll for seconds after their last request, and would
-take the cores away. Ratios are formed per round; the table shows their median and spread.
+Each boot brings up two vLLMs that we step ourselves (stepped.py): one with our package, one without it and with vLLM's
+torch profiler configured. Both have one and the same core; the one that has no order waits and runs nothing. This
+process and the sidecar have the other cores. Three measurements, shuffled within each round:
+
+- In one stream. Blocks of a few iterations, neighbours in random order: with our hooks, and with vLLM's own methods put
+  back in their place. The finest comparison, since neighbours see the same machine; it does not see what the sidecar may
+  cost the core of the engine. The control is a pair of neighbours that are both without.
+- In turns. A stream of a fraction of a second each: the same two, recording, and the vLLM that never had our package;
+  ratios within a round. Coarser, and nothing is left out. Two processes of one program differ by more than our package
+  costs: only several boots say something about `package absent`.
+- Stall. A span is a fixed number of tokens behind the mark of a stream; the window is started at the mark. The added
+  stall is the longest gap between two tokens in it, minus the median of those of the same process's spans without one.
+  The longest of hundreds of gaps is long anyway and hides a short stall: so the same for the ten gaps around the window
+  alone, beside as many at the same place of spans without one.
+
+On a machine that others use too, CPU time is the figure to go by: of all threads of vLLM's process, ours included.
 """
 
 import argparse
-import http.client
-import json
 import os
-import signal
+import random
 import statistics
-import threading
 import time
 
-from engine import Engine, Sidecar, call, eventually
+from figures import Ratios, pairs_table, stall_table, turns_table
+from sides import Profiled, Sidecar, Stepped, Watched
 
-PROMPT = "class Window:\n    def close(self):\n"
+#: Sequences, iterations of a block, pairs of blocks in a stream.
+BLOCKS = ((1, 15, 30), (64, 6, 30), (512, 4, 12))
+#: Sequences and tokens of each one in a turn.
+TURNS = ((1, 300), (64, 80), (512, 16))
+#: Sequences, and tokens of the stream of which those behind MARK are the span.
+SPANS = ((1, 900), (64, 250))
+MARK = 30
+#: What measures a gap. CPU time is that of all threads of vLLM's process: what others do on its core is not in it.
+CLOCKS = {"stamps": "", "cpu": " of CPU time"}
 
-
-class Turns:
-    """All engines but the one whose turn it is stand still."""
-
-    def __init__(self, engines):
-        self.engines = engines
-
-    def give(self, engine):
-        for other in self.engines:
-            os.killpg(other.child.pid, signal.SIGCONT if other is engine else signal.SIGSTOP)
-        engine.complete(PROMPT, 300)  # awake again, with every poll loop running
-
-    def end(self):
-        for engine in self.engines:
-            os.killpg(engine.child.pid, signal.SIGCONT)
+OUT, CONTROL = "package's hooks taken out", "the same once more (control)"
+ABSENT, IDLE, RECORDING = "package absent, another process", "idle", "recording all the time"
+NONE, OURS = "no window", "a window of ours"
+NONE_THERE, TORCH = "no window, package absent", "a window of vLLM's torch profiler"
 
 
-def batch_tokens_per_second(engine, batch, tokens):
-    """One request of `batch` sequences: what the engine makes per second, with the least of HTTP around it."""
-    body = {"model": "tiny", "prompt": [PROMPT] * batch, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
-    began = time.perf_counter()
-    call(f"http://127.0.0.1:{engine.port}/v1/completions", body, timeout=600)
-    return batch * tokens / (time.perf_counter() - began)
+def in_one_stream(watched, table, shuffled):
+    """A stream for each batch, idle and recording: how much longer an iteration takes, wall clock and CPU time."""
+    for batch, block, pairs in BLOCKS:
+        for name in shuffled.sample((IDLE, RECORDING), 2):
+            kinds = [(False, True), (True, False), (False, False)] * (pairs // 3)
+            shuffled.shuffle(kinds)
+            blocks = [on for pair in kinds for on in pair]
+            times = watched.blocks(batch, blocks, block, name == RECORDING)
+            for number, (first, second) in enumerate(kinds):
+                before, behind = times[2 * number], times[2 * number + 1]
+                # `one` is the one without our hooks; of a pair of such, either.
+                one, other = (behind, before) if first or not second and shuffled.random() < 0.5 else (before, behind)
+                row = table.setdefault(batch, {}).setdefault(name if first or second else CONTROL, Ratios())
+                row.add(other[0] / one[0], other[1] / one[1], one[0] / (block - 1) / 1e3)
 
 
-class Stream:
-    """A token stream; iterating gives the gap in front of each chunk, in seconds."""
-
-    def __init__(self, engine, tokens):
-        self.connection = http.client.HTTPConnection("127.0.0.1", engine.port, timeout=600)
-        body = {"model": "tiny", "prompt": PROMPT, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
-        headers = {"content-type": "application/json"}
-        self.connection.request("POST", "/v1/completions", json.dumps({**body, "stream": True}), headers)
-        self.answer = self.connection.getresponse()
-
-    def __iter__(self):
-        last = None
-        while line := self.answer.readline():
-            if not line.startswith(b"data: {"):
-                continue
-            now = time.perf_counter()
-            if last is not None:
-                yield now - last
-            last = now
-        self.connection.close()
+def in_turns(absent, watched, table, shuffled, core):
+    """A turn of each variant for each batch: tokens/s, µs of CPU time per iteration, median ms from token to token; and
+    to `core` the CPU and the wall-clock time of each."""
+    variants = {OUT: watched.hooks_out, CONTROL: watched.hooks_out, ABSENT: absent.idle}
+    variants |= {IDLE: watched.idle, RECORDING: watched.recording}
+    for batch, tokens in TURNS:
+        for name in shuffled.sample(list(variants), len(variants)):
+            result = variants[name](batch, tokens)
+            stamps = result["stamps"]
+            wall = stamps[-1] - result["began"]
+            core.append((result["cpu"][-1], wall))
+            latency = statistics.median(gaps(stamps, 1))
+            values = (batch * tokens / wall * 1e9, result["cpu"][-1] / tokens / 1e3, latency)
+            table.setdefault(batch, {}).setdefault(name, []).append(values)
 
 
-def mean_gap(engine, tokens=300):
-    """The mean, not the median: the front end sends several tokens in one write when it falls behind."""
-    return statistics.fmean(list(Stream(engine, tokens))[20:])
+def spans(absent, watched, table, shuffled, torch):
+    """A span of each kind for each batch; those of the torch profiler's vLLM only on demand: a window takes seconds."""
+    for batch, tokens in SPANS:
+        kinds = {NONE: (watched, False), OURS: (watched, True)}
+        kinds |= {NONE_THERE: (absent, False), TORCH: (absent, True)} if torch else {}
+        for name in shuffled.sample(list(kinds), len(kinds)):
+            side, window = kinds[name]
+            answer, first = side.span(batch, tokens, MARK, window)
+            span = {clock: gaps(answer[clock], MARK) for clock in CLOCKS} | {"first": first - MARK - 1}
+            table.setdefault(batch, {}).setdefault(name, []).append(span)
 
 
-def longest_gap(engine, window, tokens=600, at=200):
-    """The longest gap in the stretch of a stream in which `window` is called (another thread's work, started here)."""
-    gaps, caller = [], None
-    for number, gap in enumerate(Stream(engine, tokens)):
-        gaps.append(gap)
-        if number == at and window:
-            caller = threading.Thread(target=window)
-            caller.start()
-    if caller:
-        caller.join()
-    return max(gaps[at - 50 :])
+def gaps(stamps, mark):
+    """Milliseconds between tokens, from the one at the mark (counted from 1) on."""
+    span = stamps[mark - 1 :]
+    return [(later - earlier) / 1e6 for earlier, later in zip(span, span[1:])]
 
 
-def ratios(table, name, base):
-    values = [a / b for a, b in zip(table[name], table[base])]
-    return f"{statistics.median(values):.4f} [{min(values):.4f} .. {max(values):.4f}]"
+def show_stalls(batch, tokens, spans):
+    """`spans`: by kind, the gaps in ms by either clock, and the index of the one in which the window's first iteration
+    ran. In a span without a window the ten are those of the span with one that was measured in the same round."""
+    for clock, said in CLOCKS.items():
+        whole, close = {}, {}
+        for none, window in ((NONE, OURS), (NONE_THERE, TORCH)):
+            starts = [max(0, span["first"] - 3) for span in spans[window]]
+            for name in (none, window):
+                whole[name] = ([span[clock] for span in spans[name]], [span[clock] for span in spans[none]])
+                pairs = [list(zip(spans[kind], starts, strict=True)) for kind in (name, none)]
+                close[name] = [[span[clock][start : start + 10] for span, start in pair] for pair in pairs]
+        title = f"Gaps between two tokens in ms{said}, batch {batch}"
+        stall_table(f"{title}: the ten around the window", close)
+        stall_table(f"{title}: in spans of {tokens - MARK} tokens", whole)
 
 
-def show(title, unit, table, base):
-    print(f"\n{title}", flush=True)
-    print(f"| vLLM | median {unit} | ratio to {base}, median [min .. max] |\n| --- | --- | --- |")
-    for name, values in table.items():
-        print(f"| {name} | {statistics.median(values):.3f} | {ratios(table, name, base)} |")
+def measured(options, boot, shuffled, streams, turns, stalls, core):
+    """One boot of both engines and the sidecar; adds to the tables."""
+    folder = os.path.join(options.work, str(boot))
+    segments, torch_folder = os.path.join(folder, "segments"), os.path.join(folder, "torch")
+    os.makedirs(segments, mode=0o700)
+    os.makedirs(torch_folder)
+    with (
+        Stepped("absent", options.plain_python, options, folder, torch_folder) as absent,
+        Stepped("ours", options.python, options, folder, STEPSCOPE_DIR=segments) as ours,
+        Sidecar(options.stepscope, folder, segments) as sidecar,
+    ):
+        absent, watched = Profiled(absent, torch_folder), Watched(ours, sidecar)
+        for table in ({}, streams):  # the first round of each kind warms up
+            for _ in range(2 * options.rounds if table is streams else 1):
+                in_one_stream(watched, table, shuffled)
+        for table in ({}, turns):
+            for _ in range(options.rounds if table is turns else 1):
+                in_turns(absent, watched, table, shuffled, core)
+        for table in ({}, stalls):
+            for number in range(options.windows if table is stalls else 1):
+                spans(absent, watched, table, shuffled, number % 3 == 0)
 
 
 def main():
     arguments = argparse.ArgumentParser()
     for name in ("plain-python", "python", "model", "stepscope", "work"):
         arguments.add_argument(f"--{name}", required=True)
-    arguments.add_argument("--rounds", type=int, default=7)
+    arguments.add_argument("--boots", type=int, default=3)
+    arguments.add_argument("--rounds", type=int, default=8, help="of each boot; streams twice as often")
+    arguments.add_argument("--windows", type=int, default=12, help="of each boot and batch; a third as many of vLLM's")
     options = arguments.parse_args()
-    options.tensor_parallel_size = 1
-    work, segments = options.work, os.path.join(options.work, "segments")
-    os.makedirs(segments, mode=0o700)
-    # The model has one core, everything else the other: with both, the front end starves and sends a stream in one piece.
-    bind = {"VLLM_CPU_OMP_THREADS_BIND": "0"}
-    torch = ["--profiler-config.profiler", "torch", "--profiler-config.torch_profiler_dir", os.path.join(work, "torch")]
-    with (
-        Engine("alone", options.plain_python, options, work, **bind) as alone,
-        Engine("ours", options.python, options, work, STEPSCOPE_DIR=segments, **bind) as ours,
-        Engine("torch", options.plain_python, options, work, more=torch, **bind) as with_torch,
-        Sidecar(options.stepscope, work, segments) as sidecar,
-    ):
-        eventually("the rank is attached", lambda: len(sidecar.get("status")["ranks"]) == 1, 30, sidecar.alive)
-        turns = Turns([alone, ours, with_torch])
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise SystemExit("one core for vLLM and one for all else: two are needed")
+    options.core = cores[0]
+    os.sched_setaffinity(0, set(cores[1:]))  # and the sidecar's with it
 
-        def recorded(measure):
-            capture = sidecar.start()["capture_id"]
-            try:
-                return measure(ours)
-            finally:
-                sidecar.stop_capture()
-                sidecar.finished(capture)
-
-        def rounds(measure):
-            table = {"alone": [], "with stepscope, idle": [], "with stepscope, recording": []}
-            for number in range(options.rounds + 1):
-                turns.give(alone)
-                values = [measure(alone)]
-                turns.give(ours)
-                values += [measure(ours), recorded(measure)] if number % 2 else [recorded(measure), measure(ours)][::-1]
-                if number:  # the first round warms up
-                    for name, value in zip(table, values):
-                        table[name].append(value)
-            return table
-
-        for batch, tokens in ((1, 400), (64, 100), (512, 30)):
-            table = rounds(lambda engine: batch_tokens_per_second(engine, batch, tokens))
-            show(f"Throughput, batch {batch}", "tokens/s", table, "alone")
-        table = rounds(lambda engine: mean_gap(engine) * 1e3)
-        show("Inter-token latency, batch 1", "ms", table, "alone")
-
-        def window_of_ours():
-            sidecar.start(max_iterations=4)
-
-        def window_of_torch():
-            base = f"http://127.0.0.1:{with_torch.port}"
-            call(f"{base}/start_profile", {"max_iterations": 4}, "POST", timeout=600)
-            time.sleep(0.1)
-            call(f"{base}/stop_profile", {}, "POST", timeout=600)
-
-        stalls = {"no window": [], "stepscope, 4 iterations": [], "vLLM's torch profiler, 4 iterations": []}
-        for _ in range(options.rounds):
-            turns.give(ours)
-            stalls["no window"].append(longest_gap(ours, None) * 1e3)
-            stalls["stepscope, 4 iterations"].append(longest_gap(ours, window_of_ours) * 1e3)
-            turns.give(with_torch)
-            stalls["vLLM's torch profiler, 4 iterations"].append(longest_gap(with_torch, window_of_torch) * 1e3)
-        show("Longest gap in a token stream around a window", "ms", stalls, "no window")
-        turns.end()
+    shuffled, began = random.Random(1), time.monotonic()
+    streams, turns, stalls, core = {}, {}, {}, []
+    for boot in range(options.boots):
+        print(f"boot {boot + 1}, {time.monotonic() - began:.0f} s, load {os.getloadavg()[0]:.2f}", flush=True)
+        measured(options, boot, shuffled, of_boot := {}, turns_of_boot := {}, stalls, core)
+        for table, more in ((streams, of_boot), (turns, turns_of_boot)):
+            for batch, rows in more.items():
+                for name, values in rows.items():
+                    table.setdefault(batch, {}).setdefault(name, []).append(values)
+    print("\n%: the median [its 95 % bootstrap interval]; boots: the median of each boot")
+    for batch, block, _ in BLOCKS:
+        pairs = {name: streams[batch][name] for name in (CONTROL, IDLE, RECORDING)}
+        pairs_table(f"In one stream, batch {batch}, blocks of {block} iterations, beside '{OUT}'", pairs)
+    for batch, tokens in TURNS:
+        table = {name: turns[batch][name] for name in (OUT, CONTROL, ABSENT, IDLE, RECORDING)}
+        turns_table(f"In turns of {tokens} iterations, batch {batch}, beside '{OUT}'", table, OUT)
+    for batch, tokens in SPANS:
+        show_stalls(batch, tokens, stalls[batch])
+    off = 100 * (1 - sum(cpu for cpu, _ in core) / sum(wall for _, wall in core))
+    print(f"\n{time.monotonic() - began:.0f} s, load {os.getloadavg()[0]:.2f}; others had vLLM's core {off:.1f} % of its turns")
 
 
 if __name__ == "__main__":
