@@ -15,7 +15,7 @@
 //! | [`collector`] | finds segments, drains rings, makes trusted events |
 //! | [`capture`] | the session: state machine, manifest, store |
 //! | [`trace`] | fragments, Chrome JSON |
-//! | [`telemetry`] | our own logs and metrics |
+//! | [`telemetry`] | our own logs and metrics, counters of the GPUs |
 //! | [`service`] | axum: routes, errors, OpenAPI |
 //! | [`config`] | settings, and the table of environment variables |
 //! | [`client`], [`cli`] | the command `stepscope` |

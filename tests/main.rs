@@ -8,5 +8,6 @@ mod profilers;
 mod service;
 mod structure;
 mod support;
+mod telemetry;
 mod trace;
 mod wire;

@@ -45,7 +45,7 @@ fn finished(shared: &Shared, manifest: &Manifest) -> Manifest {
     let store = &shared.store;
     let mut manifest = manifest.clone();
     let write = || {
-        let files = store.fragment_files(&manifest.capture_id)?;
+        let files = store.trace_files(&manifest.capture_id)?;
         export::write_trace(&manifest, &store.folder(&manifest.capture_id), &files)
     };
     let written = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_| Err(std::io::Error::other("it panicked")));

@@ -18,6 +18,7 @@ use crate::collector::rings::{Drained, Rings};
 use crate::trace::event::Event;
 use crate::trace::fragment::{FragmentError, FragmentWriter};
 
+use super::gpus::GpuCounters;
 use super::handle::{Command, Shared};
 use super::manifest::{CaptureId, Manifest, State};
 use super::progress::{Kept, Progress};
@@ -60,6 +61,8 @@ pub(super) struct Begin {
     /// In the session's order.
     pub ranks: Vec<(RankRings, Unfinished)>,
     pub progress: Arc<Progress>,
+    /// How many windows were announced to whoever samples GPUs before this capture's.
+    pub windows: u64,
 }
 
 /// One rank's way from its rings to its fragment.
@@ -79,6 +82,7 @@ pub(super) struct Lane {
 pub(super) struct Recording {
     pub id: CaptureId,
     pub lanes: Vec<Lane>,
+    pub gpus: GpuCounters,
     pub progress: Arc<Progress>,
     pub failed: Option<String>,
 }
@@ -156,10 +160,12 @@ impl Files {
     }
 
     fn begin(&mut self, begin: Begin) -> Result<(), String> {
-        let Begin { manifest, ranks, progress } = begin;
+        let Begin { manifest, ranks, progress, windows } = begin;
         let lane = |(rings, unfinished)| Lane { rings: Some(rings), unfinished, fragment: None, kept: Kept::default() };
         let lanes = ranks.into_iter().map(lane).collect();
-        let recording = Recording { id: manifest.capture_id.clone(), lanes, progress, failed: None };
+        let id = manifest.capture_id.clone();
+        let gpus = GpuCounters::new(self.shared.counters.clone(), windows, &self.shared.store, &id);
+        let recording = Recording { id, lanes, gpus, progress, failed: None };
         if let Err(error) = self.shared.store.create(&manifest, &recording.unfinished()) {
             let _ = self.shared.store.delete(&manifest.capture_id);
             return Err(error.to_string());
@@ -177,6 +183,9 @@ impl Files {
             recording.end(store);
         }
         session.kept(&recording.progress.kept());
+        recording.gpus.finish();
+        session.kept_bytes(recording.gpus.bytes());
+        manifest.gpus = recording.gpus.report().clone();
         report::conclude(&mut manifest, &session, recording.failed.take());
         // Let go of before it is said to be over: a segment must not be opened twice in one process.
         drop(recording);
@@ -195,6 +204,9 @@ impl Recording {
 
     /// Fetches what is in the rings; returns how many records.
     fn drain(&mut self, store: &Store) -> u64 {
+        if self.failed.is_none() && self.gpus.turn() {
+            self.progress.set_gpus(self.gpus.report(), self.gpus.bytes());
+        }
         let mut fetched = 0;
         for (rank, lane) in self.lanes.iter_mut().enumerate() {
             let Some(rings) = lane.rings.clone() else { continue };

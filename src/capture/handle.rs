@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use super::counters::CounterQueue;
 use super::export::{self, Export};
 use super::manifest::{CaptureId, Manifest, State};
 use super::progress::Progress;
@@ -53,6 +54,9 @@ pub struct RankStatus {
     pub segment: PathBuf,
     /// What its agent says it can do.
     pub capabilities: RankCapabilities,
+    /// Its process id as this sidecar's pid namespace has it; `None` where that can't see it.
+    #[serde(skip)]
+    pub pid_here: Option<u32>,
 }
 
 /// A segment that was not taken.
@@ -143,6 +147,7 @@ pub(super) struct Shared {
     pub(super) holder: RwLock<Option<CaptureId>>,
     /// Counts changes of any manifest.
     pub(super) changed: watch::Sender<u64>,
+    pub(super) counters: Arc<CounterQueue>,
 }
 
 impl Captures {
@@ -174,6 +179,11 @@ impl Captures {
     /// [`CaptureError::Unknown`] for an id that is not there.
     pub async fn stop(&self, id: Option<CaptureId>) -> Result<Option<Stopped>, CaptureError> {
         self.ask(|reply| Command::Stop(id, reply)).await?
+    }
+
+    /// Where counters of the sidecar's own are handed in.
+    pub fn counters(&self) -> &Arc<CounterQueue> {
+        &self.shared.counters
     }
 
     /// What was last published.
@@ -240,7 +250,7 @@ impl Captures {
     /// # Errors
     /// [`CaptureError`]: unknown, still running, no such rank, or its files can't be read.
     pub fn trace(&self, id: &str, format: TraceFormat, rank: Option<u32>) -> Result<(Export, String), CaptureError> {
-        let (manifest, fragments) = self.readable(id)?;
+        let (manifest, fragments) = self.readable(id, Store::trace_files)?;
         let mut ranks: Vec<u32> = manifest.ranks.iter().map(|r| r.rank).collect();
         ranks.sort_unstable();
         ranks.dedup();
@@ -262,16 +272,20 @@ impl Captures {
     /// # Errors
     /// As [`Self::trace`].
     pub fn iterations(&self, id: &str) -> Result<Export, CaptureError> {
-        let (manifest, fragments) = self.readable(id)?;
+        let (manifest, fragments) = self.readable(id, Store::fragment_files)?;
         Ok(export::ledger(&manifest, fragments))
     }
 
-    fn readable(&self, id: &str) -> Result<(Arc<Manifest>, Vec<PathBuf>), CaptureError> {
+    fn readable(
+        &self,
+        id: &str,
+        files: fn(&Store, &CaptureId) -> std::io::Result<Vec<PathBuf>>,
+    ) -> Result<(Arc<Manifest>, Vec<PathBuf>), CaptureError> {
         let manifest = self.get(id)?;
         if manifest.state.is_running() {
             return Err(CaptureError::Busy(manifest.capture_id.clone(), manifest.state.as_str()));
         }
-        let files = self.shared.store.fragment_files(&manifest.capture_id);
+        let files = files(&self.shared.store, &manifest.capture_id);
         let files =
             files.map_err(|e| CaptureError::Files { id: manifest.capture_id.clone(), reason: e.to_string() })?;
         Ok((manifest, files))
@@ -349,6 +363,7 @@ mod tests {
             manifests: Default::default(),
             holder: Default::default(),
             changed: Default::default(),
+            counters: Default::default(),
         };
         let (commands, inbox) = mpsc::sync_channel(1);
         let captures = Captures { commands, shared: Arc::new(shared) };

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::trace::counter::GpuIdentity;
+
 /// A capture's name: a UUIDv7, so that names sort by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -267,6 +269,20 @@ pub struct Artifact {
     pub events: u64,
 }
 
+/// The GPUs' counters in a capture.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GpuReport {
+    /// Whose counters there are.
+    pub gpus: Vec<GpuIdentity>,
+    /// Values kept.
+    pub values: u64,
+    /// Values dropped because they came faster than they could be written.
+    pub dropped: u64,
+    /// Why there are none, or no more.
+    pub absent: Option<String>,
+}
+
 /// The whole story of a capture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -308,6 +324,9 @@ pub struct Manifest {
     pub records: u64,
     /// Records dropped, all ranks.
     pub dropped: u64,
+    /// The GPUs' counters.
+    #[serde(default)]
+    pub gpus: GpuReport,
     /// Bytes in fragments.
     pub fragment_bytes: u64,
     /// Exported files.

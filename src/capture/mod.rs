@@ -18,6 +18,8 @@
 //! | `running` | the same with its hands: sources, manifest |
 //! | `files` | the thread that puts a running capture on the disk |
 //! | [`progress`] | how far it has got |
+//! | [`counters`] | what is sampled beside the ranks, handed in |
+//! | `gpus` | the same on the disk |
 //! | `report` | from a session to what is said of it |
 //! | `recover` | taking up what a sidecar that died left |
 //! | `exporter` | the thread that works on captures that are over |
@@ -25,9 +27,11 @@
 //!
 //! Called by `service`. Uses `collector` and `trace`. Knows nothing of HTTP.
 
+pub mod counters;
 pub mod export;
 mod exporter;
 mod files;
+mod gpus;
 pub mod handle;
 pub mod manager;
 pub mod manifest;

@@ -6,7 +6,7 @@ use crate::collector::Collector;
 use crate::collector::source::{Source, SourceId};
 use crate::wire::clock::realtime_ns;
 
-use super::manifest::{CaptureId, Complete, Manifest, State, Window};
+use super::manifest::{CaptureId, Complete, GpuReport, Manifest, State, Window};
 use super::options::Options;
 use super::profiling::{self, Profiling};
 use super::request::{Begin, Profiler, StartError, StartRequest};
@@ -92,6 +92,7 @@ pub(super) fn manifest(request: &StartRequest, plan: &Plan, window: Window) -> M
         ranks: Vec::new(),
         records: 0,
         dropped: 0,
+        gpus: GpuReport::default(),
         fragment_bytes: 0,
         artifacts: Vec::new(),
     }

@@ -3,6 +3,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::manifest::GpuReport;
+
 /// What is kept of one rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Kept {
@@ -28,37 +30,62 @@ impl Kept {
 
 /// Shared by the two threads.
 #[derive(Debug, Default)]
-pub(super) struct Progress(Mutex<(Vec<Kept>, Option<String>)>);
+pub(super) struct Progress(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    kept: Vec<Kept>,
+    /// The GPUs' counters, and their bytes.
+    gpus: (GpuReport, u64),
+    failed: Option<String>,
+}
 
 impl Progress {
     /// Of ranks in this order.
     pub(super) fn new(kept: Vec<Kept>) -> Self {
-        Self(Mutex::new((kept, None)))
+        Self(Mutex::new(Known { kept, ..Known::default() }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Vec<Kept>, Option<String>)> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is kept of each rank.
     pub(super) fn kept(&self) -> Vec<Kept> {
-        self.lock().0.clone()
+        self.lock().kept.clone()
     }
 
     /// Rank `rank` stands here.
     pub(super) fn set(&self, rank: usize, kept: Kept) {
-        if let Some(there) = self.lock().0.get_mut(rank) {
+        if let Some(there) = self.lock().kept.get_mut(rank) {
             *there = kept;
         }
     }
 
+    /// The GPUs' counters stand here.
+    pub(super) fn set_gpus(&self, report: &GpuReport, bytes: u64) {
+        let gpus = &mut self.lock().gpus;
+        gpus.0.clone_from(report);
+        gpus.1 = bytes;
+    }
+
+    /// What is kept of the GPUs' counters.
+    pub(super) fn gpus(&self) -> GpuReport {
+        self.lock().gpus.0.clone()
+    }
+
+    /// Bytes that are no rank's.
+    pub(super) fn gpu_bytes(&self) -> u64 {
+        self.lock().gpus.1
+    }
+
     /// Nothing more can be written; the first reason stays.
     pub(super) fn fail(&self, reason: String) {
-        self.lock().1.get_or_insert(reason);
+        self.lock().failed.get_or_insert(reason);
     }
 
     /// Why nothing more can be written.
     pub(super) fn failed(&self) -> Option<String> {
-        self.lock().1.clone()
+        self.lock().failed.clone()
     }
 }

@@ -15,6 +15,7 @@ use crate::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, Fr
 use crate::wire::clock::monotonic_ns;
 
 use super::files::{Lane, Recording};
+use super::gpus::GpuCounters;
 use super::manifest::{ClosedBy, GroupReport, Manifest};
 use super::profiling::Lead;
 use super::progress::{Kept, Progress};
@@ -78,7 +79,9 @@ pub(super) fn resume(store: &Store, manifest: &Manifest) -> Resumed {
     session.stop(ClosedBy::SidecarDied, now_ns);
     manifest.warnings.push("the sidecar died while this capture ran; another one ended it".into());
     let progress = Arc::new(Progress::new(lanes.iter().map(|lane| lane.kept).collect()));
-    Resumed { session, manifest, recording: Recording { id, lanes, progress, failed: None } }
+    let gpus = GpuCounters::left_over(store, &id);
+    progress.set_gpus(gpus.report(), 0);
+    Resumed { session, manifest, recording: Recording { id, lanes, gpus, progress, failed: None } }
 }
 
 fn group_of(groups: &[Group], identity: &FragmentIdentity) -> Option<usize> {

@@ -14,6 +14,7 @@ use crate::wire::clock::monotonic_ns;
 use crate::wire::layout::NONE;
 use crate::wire::membarrier;
 
+use super::counters::CounterQueue;
 use super::files::{Begin, Job, RankRings};
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
 use super::profiling::{Lead, Profiling};
@@ -64,6 +65,16 @@ pub(super) struct Running {
     failed: bool,
     /// Ranks of a capture that was taken up whose rings nobody drains yet.
     detached: BTreeSet<usize>,
+    /// Where GPUs' values are handed in, while the window is open.
+    counters: Counters,
+}
+
+/// Whether the window was announced to whoever samples.
+#[derive(Debug)]
+enum Counters {
+    Waiting(Arc<CounterQueue>),
+    Open(Arc<CounterQueue>),
+    Over,
 }
 
 impl Running {
@@ -72,6 +83,7 @@ impl Running {
         collector: &mut Collector,
         plan: &Plan,
         mut manifest: Manifest,
+        counters: Arc<CounterQueue>,
     ) -> Result<(Self, Begin), StartError> {
         let mut groups: BTreeMap<(String, String), Vec<SourceId>> = BTreeMap::new();
         for source in collector.sources().iter().filter(|s| plan.sources.contains(&s.id())) {
@@ -102,8 +114,10 @@ impl Running {
         report::update(&mut manifest, &session);
         let progress = Arc::new(Progress::new(vec![Kept::default(); session.ranks.len()]));
         let ranks = to_record(collector, &manifest.capture_id, &session);
-        let begin = Begin { manifest: manifest.clone(), ranks, progress: progress.clone() };
-        Ok((Self::new(session, manifest, progress, plan.lease), begin))
+        let windows = counters.windows();
+        let begin = Begin { manifest: manifest.clone(), ranks, progress: progress.clone(), windows };
+        let waiting = Counters::Waiting(counters);
+        Ok((Self { counters: waiting, ..Self::new(session, manifest, progress, plan.lease) }, begin))
     }
 
     fn new(session: Session, manifest: Manifest, progress: Arc<Progress>, lease: Duration) -> Self {
@@ -117,6 +131,7 @@ impl Running {
             finishing: false,
             failed: false,
             detached: BTreeSet::new(),
+            counters: Counters::Over,
         }
     }
 
@@ -170,6 +185,7 @@ impl Running {
     pub(super) fn turn(&mut self, collector: &mut Collector, files: &SyncSender<Job>) {
         let now_ns = monotonic_ns();
         self.session.kept(&self.progress.kept());
+        self.session.kept_bytes(self.progress.gpu_bytes());
         if let Some(reason) = self.progress.failed().filter(|_| !self.failed) {
             tracing::error!(capture = %self.manifest.capture_id, reason, "capture failed");
             self.failed = true;
@@ -181,6 +197,7 @@ impl Running {
         for order in self.session.observe(now_ns, &seen, &rates) {
             self.carry_out(collector, order);
         }
+        self.announce();
         if !self.begun || self.finishing || !self.attach(collector, files) {
             return;
         }
@@ -193,6 +210,22 @@ impl Running {
             if files.try_send(Job::Save(manifest)).is_ok() {
                 self.saved_state = self.session.state();
             }
+        }
+    }
+
+    /// Tells whoever samples GPUs that the window opened, or that it closed.
+    fn announce(&mut self) {
+        let over = self.session.is_over();
+        match &self.counters {
+            Counters::Waiting(queue) if !over && self.session.state() == State::Recording => {
+                queue.open();
+                self.counters = Counters::Open(queue.clone());
+            }
+            Counters::Open(queue) if over => {
+                queue.close();
+                self.counters = Counters::Over;
+            }
+            _ => {}
         }
     }
 
@@ -213,6 +246,7 @@ impl Running {
     pub(super) fn refresh(&mut self) -> Arc<Manifest> {
         self.manifest.state = self.session.state();
         report::update(&mut self.manifest, &self.session);
+        self.manifest.gpus = self.progress.gpus();
         Arc::new(self.manifest.clone())
     }
 
@@ -251,6 +285,9 @@ impl Running {
     /// Nothing stays armed. Last of all: until the manifest is safe, a sidecar that finishes this in our stead needs what
     /// the gates say.
     pub(super) fn let_go(self, collector: &mut Collector) {
+        if let Counters::Open(queue) = &self.counters {
+            queue.close();
+        }
         withdraw(collector, self.session.ranks.iter().map(|r| r.source));
     }
 }
@@ -384,6 +421,7 @@ fn to_record(collector: &Collector, id: &CaptureId, session: &Session) -> Vec<(R
             generation: rank.generation,
             first_iteration: session.groups[rank.group].opening.first_iteration,
             ticks_per_second: source.ticks_per_second(),
+            gpus: Vec::new(),
         };
         let a = source.anchor();
         let anchor = (a.ticks, a.monotonic_ns, a.realtime_ns);

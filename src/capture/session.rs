@@ -202,6 +202,11 @@ impl Session {
         }
     }
 
+    /// Bytes were kept that are no rank's; said behind [`Self::kept`].
+    pub fn kept_bytes(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
     /// Bytes written to fragments.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -60,5 +60,6 @@ fn rank(source: &Source) -> RankStatus {
         records_total: source.records_total(),
         segment: source.path().to_owned(),
         capabilities: profiling::capabilities(source),
+        pid_here: source.pid_here(),
     }
 }

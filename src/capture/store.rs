@@ -118,6 +118,11 @@ impl Store {
         self.folder(id).join("fragments")
     }
 
+    /// Where a capture's counters are: a fragment too, but no rank's.
+    pub fn counters(&self, id: &CaptureId) -> PathBuf {
+        self.fragments(id).join("gpus.counters")
+    }
+
     /// Makes a capture's folder with its first manifest; there is nothing yet that a reader could find half replaced.
     /// And sees to it that the reserve is there, for the last one.
     ///
@@ -230,7 +235,7 @@ impl Store {
         folder_bytes(&self.folder(id))
     }
 
-    /// The fragment files of a capture, in order of their names.
+    /// The ranks' fragment files of a capture, in order of their names.
     ///
     /// # Errors
     /// What the file system said.
@@ -243,6 +248,16 @@ impl Store {
         let mut files: Vec<PathBuf> = entries.map(|e| e.map(|e| e.path())).collect::<io::Result<_>>()?;
         files.retain(|f| f.extension().is_some_and(|e| e == "frag"));
         files.sort();
+        Ok(files)
+    }
+
+    /// All that a trace is made of: the ranks' fragments, and the counters where there are any.
+    ///
+    /// # Errors
+    /// What the file system said.
+    pub fn trace_files(&self, id: &CaptureId) -> io::Result<Vec<PathBuf>> {
+        let mut files = self.fragment_files(id)?;
+        files.extend(Some(self.counters(id)).filter(|file| file.is_file()));
         Ok(files)
     }
 }

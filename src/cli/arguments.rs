@@ -421,6 +421,15 @@ pub struct DoctorArguments {
     /// Python that runs the engine; its stepscope package is looked at
     #[arg(long, value_name = "FILE", default_value = "python3")]
     pub python: PathBuf,
+    /// The NVML library
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "STEPSCOPE_NVML_LIBRARY",
+        hide_env_values = true,
+        default_value = "libnvidia-ml.so.1"
+    )]
+    pub nvml_library: PathBuf,
     /// Print the findings as JSON
     #[arg(long)]
     pub json: bool,

@@ -187,6 +187,11 @@ impl Source {
         self.shared.segment.path()
     }
 
+    /// Its process id as our pid namespace has it; `None` where that can't see it.
+    pub fn pid_here(&self) -> Option<u32> {
+        self.shared.segment.agent_pid()
+    }
+
     /// Whether its process lived when last looked.
     pub fn is_alive(&self) -> bool {
         self.alive

@@ -77,6 +77,9 @@ pub struct ServeArguments {
     /// How long captures are kept.
     #[command(flatten)]
     pub retention: RetentionArguments,
+    /// How GPUs are sampled.
+    #[command(flatten)]
+    pub nvml: NvmlArguments,
     /// Starts accepted per second; 0 is without bound [default: 10]
     #[arg(long, value_name = "COUNT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,6 +112,23 @@ pub struct RetentionArguments {
     #[arg(long = "retention-max-bytes", id = "retention_max_bytes", value_name = "BYTES")]
     #[serde(rename = "max_bytes", skip_serializing_if = "Option::is_none")]
     pub max_store_bytes: Option<u64>,
+}
+
+/// Flags of NVML.
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+pub struct NvmlArguments {
+    /// How often GPUs are sampled while no window is open, milliseconds; 0 is not at all [default: 1000]
+    #[arg(long = "nvml-period-ms", value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub period_ms: Option<u64>,
+    /// How often while one is open, milliseconds; 0 leaves GPUs out of captures [default: 50]
+    #[arg(long = "nvml-window-period-ms", value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_period_ms: Option<u64>,
+    /// The NVML library [default: libnvidia-ml.so.1]
+    #[arg(long = "nvml-library", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<PathBuf>,
 }
 
 /// Flags of the log.

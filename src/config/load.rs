@@ -204,6 +204,13 @@ impl Settings {
         if !(1_000..=3_600_000).contains(&self.lease_ms) {
             return wrong("lease_ms", "has to lie between 1000 and 3600000: the sidecar renews it each second");
         }
+        for (key, value) in
+            [("nvml.period_ms", self.nvml.period_ms), ("nvml.window_period_ms", self.nvml.window_period_ms)]
+        {
+            if value != 0 && !(10..=3_600_000).contains(&value) {
+                return wrong(key, "has to be 0, or lie between 10 and 3600000");
+            }
+        }
         if !(0.0..=1e9).contains(&self.start_rate_per_second) {
             return wrong("start_rate_per_second", "has to lie between 0 and 1000000000");
         }

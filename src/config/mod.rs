@@ -13,4 +13,4 @@ pub mod variables;
 
 pub use arguments::ServeArguments;
 pub use load::{SettingsError, load};
-pub use settings::{DefaultProfiler, LogFormat, LogSettings, Retention, Settings};
+pub use settings::{DefaultProfiler, LogFormat, LogSettings, NvmlSettings, Retention, Settings};

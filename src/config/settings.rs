@@ -59,6 +59,24 @@ pub struct Retention {
     pub max_bytes: u64,
 }
 
+/// How GPUs are sampled through NVML.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NvmlSettings {
+    /// How often while no window is open, milliseconds; 0 is not at all.
+    pub period_ms: u64,
+    /// How often while one is, milliseconds; 0 leaves the counters out of captures.
+    pub window_period_ms: u64,
+    /// The library; looked for as the dynamic linker does.
+    pub library: PathBuf,
+}
+
+impl Default for NvmlSettings {
+    fn default() -> Self {
+        Self { period_ms: 1_000, window_period_ms: 50, library: "libnvidia-ml.so.1".into() }
+    }
+}
+
 /// Everything that can be set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
@@ -97,6 +115,8 @@ pub struct Settings {
     pub lease_ms: u64,
     /// How long captures are kept.
     pub retention: Retention,
+    /// How GPUs are sampled.
+    pub nvml: NvmlSettings,
     /// Starts accepted per second, twice as many at once; 0 is without bound.
     pub start_rate_per_second: f64,
     /// How long a shutdown waits for a running capture and its export, milliseconds.
@@ -139,6 +159,7 @@ impl Settings {
             max_bytes: 2 << 30,
             lease_ms: 10_000,
             retention: Retention::default(),
+            nvml: NvmlSettings::default(),
             start_rate_per_second: 10.0,
             shutdown_patience_ms: 8_000,
             self_trace: None,

@@ -137,6 +137,21 @@ pub const VARIABLES: &[Variable] = &[
         "most bytes of all captures; 0 is without bound",
     ),
     sidecar(
+        "STEPSCOPE_NVML_PERIOD_MS",
+        "nvml.period_ms",
+        Kind::Integer,
+        "1000",
+        "how often GPUs are sampled without a window, milliseconds; 0 is not at all",
+    ),
+    sidecar(
+        "STEPSCOPE_NVML_WINDOW_PERIOD_MS",
+        "nvml.window_period_ms",
+        Kind::Integer,
+        "50",
+        "how often GPUs are sampled in a window, milliseconds; 0 leaves them out of captures",
+    ),
+    sidecar("STEPSCOPE_NVML_LIBRARY", "nvml.library", Kind::Text, "libnvidia-ml.so.1", "the NVML library"),
+    sidecar(
         "STEPSCOPE_START_RATE_PER_SECOND",
         "start_rate_per_second",
         Kind::Number,

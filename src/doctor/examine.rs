@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Level};
 use super::segments::Segment;
-use super::{folder as folders, launched, machine, processes, python, segments};
+use super::{folder as folders, gpus, launched, machine, processes, python, segments};
 use crate::wire;
 
 /// The folder that is looked at: the one given, else the one that agent and sidecar use by default.
@@ -14,10 +14,11 @@ pub fn folder(given: Option<&Path>) -> PathBuf {
         .map_or_else(|| wire::segment::default_folder().as_path().to_owned(), Path::to_owned)
 }
 
-/// Looks at this machine. `python` is the interpreter whose package is looked at.
-pub fn examine(dir: Option<&Path>, python: &Path) -> Vec<Finding> {
+/// Looks at this machine. `python` is the interpreter whose package is looked at, `nvml` the NVML library.
+pub fn examine(dir: Option<&Path>, python: &Path, nvml: &Path) -> Vec<Finding> {
     let dir = folder(dir);
     let mut findings = machine::look(&dir);
+    findings.push(gpus::look(nvml));
     findings.extend(folders::look(&dir));
     let seen: Vec<Segment> = segments::list(&dir).iter().map(|path| segments::read(path)).collect();
     findings.extend(seen.iter().map(Segment::finding));

@@ -4,11 +4,12 @@
 //! and never locked (so closing it drops no lock, and a file cut short raises no signal). It runs in a short-lived
 //! process of its own.
 //!
-//! Called by `cli::doctor`. Uses `wire`, and of `launch` what it knows of nsys's command lines.
+//! Called by `cli::doctor`. Uses `wire`, `telemetry` to ask NVML, and of `launch` what it knows of nsys's command lines.
 
 mod examine;
 mod finding;
 mod folder;
+mod gpus;
 mod launched;
 mod machine;
 mod processes;

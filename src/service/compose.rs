@@ -1,4 +1,4 @@
-//! Putting the sidecar together: logs, session, HTTP, and what the settings mean to each.
+//! Putting the sidecar together: logs, session, GPUs, HTTP, and what the settings mean to each.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use crate::capture::request::Profiler;
 use crate::capture::{self, store};
 use crate::config::{DefaultProfiler, Settings, SettingsError};
 use crate::telemetry::logs::{self, LogsError};
+use crate::telemetry::nvml::Sampler;
 
 /// Why the sidecar did not run.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +37,9 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     // Written out to its end when it is dropped.
     let _logs = logs::init(&settings.log, settings.self_trace.as_ref())?;
     let captures = capture::open(options(&settings))?;
-    serve(settings, captures).await?;
+    // Ended when it is dropped, whatever comes of serving.
+    let sampler = Sampler::start(&settings.nvml, &captures);
+    serve(settings, captures, sampler.gpus()).await?;
     Ok(())
 }
 

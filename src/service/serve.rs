@@ -16,6 +16,7 @@ use super::router::router;
 use super::state::{AppState, Shared};
 use crate::capture::handle::Captures;
 use crate::config::{Settings, SettingsError};
+use crate::telemetry::nvml::Gpus;
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,13 +47,13 @@ pub struct Server {
 
 impl Server {
     /// Checks the settings and binds.
-    pub async fn bind(settings: Settings, captures: Captures) -> Result<Self, ServeError> {
+    pub async fn bind(settings: Settings, captures: Captures, gpus: Gpus) -> Result<Self, ServeError> {
         let settings = settings.checked()?;
         let token = settings.bearer_token()?;
         let failed = |source| ServeError::Bind { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, state: Shared::new(captures, settings, token) })
+        Ok(Self { listener, address, state: Shared::new(captures, gpus, settings, token) })
     }
 
     /// Where it listens; the port that was taken when the settings said 0.
@@ -82,10 +83,10 @@ impl Server {
 }
 
 /// Serves until SIGTERM or SIGINT. Says where at level info: `listening on http://…`.
-pub async fn serve(settings: Settings, captures: Captures) -> Result<(), ServeError> {
+pub async fn serve(settings: Settings, captures: Captures, gpus: Gpus) -> Result<(), ServeError> {
     let terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
-    let server = Server::bind(settings, captures).await?;
+    let server = Server::bind(settings, captures, gpus).await?;
     server.run(either(terminate, interrupt)).await;
     Ok(())
 }

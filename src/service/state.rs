@@ -11,6 +11,7 @@ use super::limit::StartLimit;
 use crate::capture::handle::Captures;
 use crate::config::Settings;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::nvml::Gpus;
 
 /// Requests answered at once, health checks not counted; one more is 503. A stop that waits is one.
 pub const MAX_REQUESTS: usize = 512;
@@ -22,6 +23,8 @@ pub const MAX_DOWNLOADS: usize = 16;
 pub struct Shared {
     /// The session.
     pub captures: Captures,
+    /// The GPUs' counters.
+    pub gpus: Gpus,
     /// What is set.
     pub settings: Settings,
     /// The token callers have to bring.
@@ -44,10 +47,11 @@ pub type AppState = Arc<Shared>;
 
 impl Shared {
     /// The state of a service that is about to start.
-    pub fn new(captures: Captures, settings: Settings, token: Option<SecretString>) -> AppState {
+    pub fn new(captures: Captures, gpus: Gpus, settings: Settings, token: Option<SecretString>) -> AppState {
         let started = Instant::now();
         Arc::new(Self {
             captures,
+            gpus,
             token,
             metrics: Metrics::default(),
             starts: StartLimit::new(settings.start_rate_per_second, started),

@@ -12,6 +12,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use super::nvml::status::GpuReadings;
+use crate::capture::counters::Metric;
+
 /// Records taken from rings, by job, group and rank. Counter (`_total` is put behind it).
 pub const RECORDS: &str = "stepscope_records";
 /// Records dropped because a ring was full, by job, group and rank. Counter.
@@ -30,6 +33,38 @@ pub const SEGMENTS_REFUSED: &str = "stepscope_segments_refused";
 pub const STORE_BYTES: &str = "stepscope_store_bytes";
 /// HTTP requests answered, by route and status. Counter.
 pub const HTTP_REQUESTS: &str = "stepscope_http_requests";
+
+/// Values of GPUs, by device (NVML's index, `0.1` for MIG instance 1 in it) and UUID. Gauges; one that a GPU lacks, or
+/// that it had until it was lost, is not there. Name, help, and what a value is multiplied by to be in the base unit.
+pub const GPU_METRICS: &[(Metric, &str, &str, f64)] = &[
+    (Metric::GpuUtilization, "stepscope_gpu_utilization_ratio", "Share of time in which a kernel ran", 0.01),
+    (Metric::MemoryUtilization, "stepscope_gpu_memory_utilization_ratio", "Share of time the memory was used", 0.01),
+    (Metric::MemoryUsed, "stepscope_gpu_memory_used_bytes", "Device memory in use", 1.0),
+    (Metric::Power, "stepscope_gpu_power_watts", "Power drawn", 1.0),
+    (Metric::SmClock, "stepscope_gpu_sm_clock_hertz", "Clock of the multiprocessors", 1e6),
+    (Metric::MemoryClock, "stepscope_gpu_memory_clock_hertz", "Clock of the memory", 1e6),
+    (Metric::Temperature, "stepscope_gpu_temperature_celsius", "Temperature of the chip", 1.0),
+    (Metric::ThrottleReasons, "stepscope_gpu_throttle_reasons", "Why clocks are held down: NVML's bits", 1.0),
+    (Metric::PcieTransmitted, "stepscope_gpu_pcie_transmitted_bytes_per_second", "Sent over PCIe", 1.0),
+    (Metric::PcieReceived, "stepscope_gpu_pcie_received_bytes_per_second", "Received over PCIe", 1.0),
+    (Metric::ProcessSmUtilization, "stepscope_gpu_process_sm_utilization_ratio", "Of one engine's process", 0.01),
+    (
+        Metric::ProcessMemoryUtilization,
+        "stepscope_gpu_process_memory_utilization_ratio",
+        "Of one engine's process",
+        0.01,
+    ),
+    (Metric::SmBusy, "stepscope_gpu_sm_busy_ratio", "Share of time in which a multiprocessor had a warp", 0.01),
+    (Metric::SmOccupancy, "stepscope_gpu_sm_occupancy_ratio", "Active warps of the most there could be", 0.01),
+    (Metric::TensorBusy, "stepscope_gpu_tensor_busy_ratio", "Share of time in which tensor cores worked", 0.01),
+    (Metric::DramBandwidth, "stepscope_gpu_dram_bandwidth_ratio", "Share of the memory's bandwidth", 0.01),
+    (Metric::NvlinkTransmitted, "stepscope_gpu_nvlink_transmitted_bytes_per_second", "Sent over all NVLinks", 1.0),
+    (Metric::NvlinkReceived, "stepscope_gpu_nvlink_received_bytes_per_second", "Received over all NVLinks", 1.0),
+];
+/// Device memory there is. Gauge, by device and UUID.
+pub const GPU_MEMORY_TOTAL: &str = "stepscope_gpu_memory_total_bytes";
+/// Whether the GPU answers: 0 once it is lost. Gauge, by device and UUID.
+pub const GPU_UP: &str = "stepscope_gpu_up";
 
 /// Content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -71,6 +106,21 @@ pub struct Readings {
     pub segments_refused: u64,
     /// Bytes on disk.
     pub store_bytes: u64,
+    /// What the GPUs say.
+    pub gpus: Vec<GpuReadings>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GpuLabels {
+    device: String,
+    uuid: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProcessLabels {
+    device: String,
+    uuid: String,
+    pid: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -119,6 +169,39 @@ impl Readings {
         Ok(())
     }
 
+    fn gpus(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        if self.gpus.is_empty() {
+            return Ok(());
+        }
+        let kind = ConstGauge::new(0.0).metric_type();
+        let labels = |gpu: &GpuReadings| GpuLabels { device: gpu.identity.label(), uuid: gpu.identity.uuid.clone() };
+        let mut up = encoder.encode_descriptor(GPU_UP, "Whether the GPU answers", None, kind)?;
+        for gpu in &self.gpus {
+            ConstGauge::new(u64::from(gpu.lost.is_none())).encode(up.encode_family(&labels(gpu))?)?;
+        }
+        let mut total = encoder.encode_descriptor(GPU_MEMORY_TOTAL, "Device memory there is", None, kind)?;
+        for gpu in &self.gpus {
+            if let Some(bytes) = gpu.memory_total_bytes {
+                ConstGauge::new(bytes).encode(total.encode_family(&labels(gpu))?)?;
+            }
+        }
+        for (metric, name, help, factor) in GPU_METRICS {
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for gpu in &self.gpus {
+                for ((_, pid), reading) in gpu.latest.range((*metric, 0)..=(*metric, u32::MAX)) {
+                    let gauge = ConstGauge::new(reading.value * factor);
+                    let GpuLabels { device, uuid } = labels(gpu);
+                    if metric.is_of_a_process() {
+                        gauge.encode(family.encode_family(&ProcessLabels { device, uuid, pid: *pid })?)?;
+                    } else {
+                        gauge.encode(family.encode_family(&GpuLabels { device, uuid })?)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
         let gauge = ConstGauge::new(value);
         gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
@@ -146,6 +229,7 @@ impl Collector for Readings {
         Self::gauge(encoder, CAPTURE_RUNNING, "1 while a capture keeps others from starting", running)?;
         Self::gauge(encoder, RANKS_ATTACHED, "Attached ranks", self.ranks_attached)?;
         Self::gauge(encoder, SEGMENTS_REFUSED, "Segments found and not taken", self.segments_refused)?;
-        Self::gauge(encoder, STORE_BYTES, "Bytes of all captures on disk", self.store_bytes)
+        Self::gauge(encoder, STORE_BYTES, "Bytes of all captures on disk", self.store_bytes)?;
+        self.gpus(encoder)
     }
 }

@@ -1,7 +1,9 @@
-//! What Stepscope says of itself: log lines, a trace of the service, metrics.
+//! What Stepscope says of itself and of the machine: log lines, a trace of the service, metrics, counters of the GPUs.
 //!
-//! Called by `cli` (set up) and `service` (metrics). Nothing here knows HTTP or captures.
+//! Called by `cli` (set up), `service` (metrics, GPUs) and `doctor` (GPUs). Nothing here knows HTTP; the GPUs' sampler
+//! hands what it reads to the running capture.
 
 mod lines;
 pub mod logs;
 pub mod metrics;
+pub mod nvml;

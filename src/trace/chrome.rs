@@ -202,6 +202,21 @@ impl<W: Write> TraceWriter for ChromeWriter<W> {
         self.close()
     }
 
+    fn gauge(&mut self, process: ProcessId, name: &str, at_ns: u64, value: f64) -> io::Result<()> {
+        if !value.is_finite() {
+            return Ok(());
+        }
+        self.events += 1;
+        self.open("{\"ph\":\"C\",\"name\":");
+        self.text.string(name);
+        self.place(Track { process, row: 0 });
+        self.time(at_ns);
+        self.text.raw(",\"args\":{\"value\":");
+        self.text.decimal(value);
+        self.text.raw("}");
+        self.close()
+    }
+
     fn metadata(&mut self, metadata: &serde_json::Value) -> io::Result<()> {
         self.metadata = Some(metadata.to_string());
         Ok(())

@@ -14,8 +14,13 @@
 //! | 48..56 | device nanoseconds, all ones for none | name | 0 | name | text |
 //! | 56..64 | 0 | name | 0 | name | text |
 //!
+//! A counter (kind 4): 2..4 metric ([`Metric`]), 4..8 GPU, 8..16 CLOCK_MONOTONIC, 16..24 the value as a 64-bit float,
+//! 24..28 process id or 0; the rest is 0.
+//!
 //! A text too long for its span stands in a *slot* of the ring that both came along: parts in order put it there, and it
 //! holds until the slot's next text. Other kinds are free: a reader counts the kinds it does not know.
+
+use super::counter::{Counter, Metric};
 
 /// Bytes of every encoded event.
 pub const EVENT_BYTES: usize = 64;
@@ -34,6 +39,7 @@ pub const MAX_SLOT: u16 = 255;
 const KIND_ITERATION: u16 = 1;
 const KIND_THREAD: u16 = 2;
 const KIND_SKIPPED: u16 = 3;
+const KIND_COUNTER: u16 = 4;
 const KIND_SPAN: u16 = 8;
 const KIND_TEXT: u16 = 9;
 const NO_DEVICE_TIME: u64 = u64::MAX;
@@ -195,7 +201,7 @@ pub struct TextPart {
 }
 
 /// What one 64-byte slot of a fragment holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Event {
     /// See [`Iteration`].
     Iteration(Iteration),
@@ -207,6 +213,8 @@ pub enum Event {
     Span(Span),
     /// See [`TextPart`].
     Text(TextPart),
+    /// See [`Counter`]; only in the sidecar's own fragment.
+    Counter(Counter),
 }
 
 impl Event {
@@ -256,11 +264,19 @@ impl Event {
                 put(6, &t.length.to_le_bytes());
                 put(16, &t.bytes);
             }
+            Self::Counter(c) => {
+                put(0, &KIND_COUNTER.to_le_bytes());
+                put(2, &c.metric.number().to_le_bytes());
+                put(4, &c.gpu.to_le_bytes());
+                put(8, &c.at_ns.to_le_bytes());
+                put(16, &c.value.to_le_bytes());
+                put(24, &c.pid.to_le_bytes());
+            }
         }
         bytes
     }
 
-    /// Decodes. `None`: a kind that this version does not know.
+    /// Decodes. `None`: a kind or a metric that this version does not know, or a value that is no number.
     pub fn from_bytes(bytes: &[u8; EVENT_BYTES]) -> Option<Self> {
         match half(bytes, 0) {
             KIND_ITERATION => {
@@ -309,6 +325,12 @@ impl Event {
                     bytes: *part,
                 }))
             }
+            KIND_COUNTER => {
+                let value = f64::from_bits(long(bytes, 16));
+                let metric = Metric::of(half(bytes, 2)).filter(|_| value.is_finite())?;
+                let (at_ns, gpu, pid) = (long(bytes, 8), word(bytes, 4), word(bytes, 24));
+                Some(Self::Counter(Counter { at_ns, gpu, metric, pid, value }))
+            }
             _ => None,
         }
     }
@@ -355,6 +377,14 @@ mod tests {
             prop_assert!(name.len() > THREAD_NAME_BYTES || name == thread.name.as_str());
             prop_assert!(thread.name.as_str().len() + 3 >= name.len().min(THREAD_NAME_BYTES));
             prop_assert_eq!(Event::from_bytes(&Event::Thread(thread).to_bytes()), Some(Event::Thread(thread)));
+        }
+
+        #[test]
+        fn any_counter_survives_its_bytes(at_ns: u64, gpu: u32, number in 1u16..19, pid: u32,
+            value in proptest::num::f64::NORMAL | proptest::num::f64::ZERO) {
+            let metric = Metric::of(number).unwrap_or(Metric::Power);
+            let event = Event::Counter(Counter { at_ns, gpu, metric, pid, value });
+            prop_assert_eq!(Event::from_bytes(&event.to_bytes()), Some(event));
         }
 
         #[test]

@@ -2,11 +2,13 @@
 //!
 //! Called by `capture` when the window has drained, and again for every download that is not on disk. The layout is
 //! DESIGN §7's: a process per rank with the tracks `iterations`, `steps` (`ProfilerStep#K`) and `gaps`, its counters and
-//! the spans of its threads, and the process `stepscope` with the windows, the gate's instants and the drops.
+//! the spans of its threads, the process `stepscope` with the windows, the gate's instants and the drops, and in a trace of
+//! all ranks a process per GPU with its counters.
 
 use std::io;
 use std::path::PathBuf;
 
+use super::counters::Counters;
 use super::event::{Batch, Flags};
 use super::layout::{Layout, RankTracks};
 use super::merge::{Lane, Merge, Placed};
@@ -118,6 +120,12 @@ pub fn export<W: TraceWriter + ?Sized>(
         layout.name_rank(i, &lane.identity, writer)?;
     }
     write_windows(&layout, &windows, writer)?;
+    if *selection == Selection::default() {
+        let mut gpus = 0;
+        for counters in &mut merge.counters {
+            gpus += counters.write(&layout, gpus, base_ns, writer)?;
+        }
+    }
 
     merge.start(takes);
     let mut counters = vec![None; merge.lanes.len()];
@@ -325,6 +333,7 @@ fn metadata(
         "missing": meta.missing,
         "clock": {"base_ns": base_ns, "domain": "realtime", "from": "engine ticks by anchors of CLOCK_MONOTONIC"},
         "ranks": ranks,
+        "gpus": merge.counters.iter().map(Counters::about).collect::<Vec<_>>(),
         "refused": summary.refused,
     })
 }

@@ -34,6 +34,11 @@ impl JsonBuffer {
         self.raw(itoa::Buffer::new().format(number));
     }
 
+    /// A finite number, as short as it can be told exactly. Written without an exponent: never hot.
+    pub(super) fn decimal(&mut self, number: f64) {
+        self.raw(&number.to_string());
+    }
+
     #[inline]
     pub(super) fn boolean(&mut self, value: bool) {
         self.raw(if value { "true" } else { "false" });

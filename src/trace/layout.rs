@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use super::counter::GpuIdentity;
 use super::fragment::FragmentIdentity;
 use super::merge::Lane;
 use super::spans::{SpanTrack, UNTOLD};
@@ -52,6 +53,24 @@ impl Layout {
 
     pub(super) fn stepscope(&self) -> ProcessId {
         ProcessId(self.ranks as u32 + 1)
+    }
+
+    /// Behind all others.
+    pub(super) fn gpu(&self, number: usize) -> ProcessId {
+        ProcessId(self.stepscope().0 + 1 + number as u32)
+    }
+
+    pub(super) fn name_gpu<W: TraceWriter + ?Sized>(
+        &self,
+        number: usize,
+        identity: &GpuIdentity,
+        writer: &mut W,
+    ) -> io::Result<()> {
+        let mig = identity.mig.map_or_else(String::new, |mig| format!(" MIG {mig}"));
+        let about: Vec<&str> = [&*identity.name, &*identity.uuid].into_iter().filter(|word| !word.is_empty()).collect();
+        let name = format!("GPU {}{mig} ({})", identity.index, about.join(", "));
+        let process = self.gpu(number);
+        writer.process(process, &name, "", process.0)
     }
 
     pub(super) fn gate(&self) -> Track {

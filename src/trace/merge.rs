@@ -5,6 +5,7 @@
 //!   is left out and counted as `disordered`, so that times never run backwards on a track.
 //! * An iteration is handed on when the next one of its rank is known: its end is then clamped to that one's begin, and
 //!   slices of a track are disjoint whatever the fragment says.
+//! * The fragment of the sidecar's own counters is no rank: it stands beside the lanes.
 //! * All ranks of a host share CLOCK_MONOTONIC, so they share one way to the epoch too, that of the newest anchor: else
 //!   a clock that is being slewed would shift ranks against each other. A fragment whose own differs by a second or more
 //!   (another time namespace) keeps its own.
@@ -15,8 +16,9 @@ use std::io;
 use std::path::PathBuf;
 
 use super::clock::{ClockMap, realtime_offset_ns};
+use super::counters::Counters;
 use super::event::{Event, Flags, Iteration, Thread};
-use super::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentScan};
+use super::fragment::{COUNTERS, FragmentError, FragmentIdentity, FragmentReader, FragmentScan};
 use super::meta::ExportMeta;
 use super::spans::{SpanCounts, SpanSink, each_span};
 
@@ -24,7 +26,7 @@ const REORDER_EVENTS: usize = 4096;
 const REORDER_EVENTS_ALL_RANKS: usize = 128 * 1024;
 const MAX_THREADS: usize = 64;
 const MAX_DROP_POINTS: usize = 256;
-const SAME_CLOCK_NS: u128 = 1_000_000_000;
+pub(super) const SAME_CLOCK_NS: u128 = 1_000_000_000;
 
 /// An iteration with its times.
 #[derive(Debug, Clone, Copy)]
@@ -181,7 +183,7 @@ impl Lane {
                     seen_ticks = seen_ticks.max(span.end_ticks);
                     self.has_spans = true;
                 }
-                Some(Event::Text(_) | Event::Skipped) => {}
+                Some(Event::Text(_) | Event::Skipped | Event::Counter(_)) => {}
                 None => self.unknown += 1,
             }
         }
@@ -217,6 +219,8 @@ fn insert_in_order(waiting: &mut VecDeque<Iteration>, iteration: Iteration) {
 pub(super) struct Merge {
     /// In the order of job, group, rank, process.
     pub(super) lanes: Vec<Lane>,
+    /// The GPUs' counters.
+    pub(super) counters: Vec<Counters>,
     /// Files that are no fragments.
     pub(super) refused: Vec<FragmentError>,
     heap: BinaryHeap<Reverse<(u64, usize)>>,
@@ -232,8 +236,12 @@ impl Merge {
                 Err(error) => refused.push(error),
             }
         }
+        let (beside, mut opened): (Vec<_>, Vec<_>) =
+            opened.into_iter().partition(|(_, scan)| scan.identity.role == COUNTERS);
         opened.sort_by(|(_, a), (_, b)| order(&a.identity).cmp(&order(&b.identity)));
-        let newest = opened.iter().filter_map(|(_, scan)| scan.last_anchor).max_by_key(|anchor| anchor.monotonic_ns);
+        // The ranks' clocks alone, so that the ledger, which knows no counters, gives the same times.
+        let clocks = if opened.is_empty() { &beside } else { &opened };
+        let newest = clocks.iter().filter_map(|(_, scan)| scan.last_anchor).max_by_key(|anchor| anchor.monotonic_ns);
         let shared_ns = newest.map(realtime_offset_ns).unwrap_or_default();
         let reorder = (REORDER_EVENTS_ALL_RANKS / opened.len().max(1)).clamp(256, REORDER_EVENTS);
         let mut lanes: Vec<Lane> =
@@ -242,7 +250,8 @@ impl Merge {
             lane.clock = lane.clock.sharing(shared_ns, SAME_CLOCK_NS);
             lane.advance();
         }
-        let mut merge = Self { lanes, refused, heap: BinaryHeap::new() };
+        let counters = beside.into_iter().map(|(reader, scan)| Counters::new(reader, &scan, shared_ns)).collect();
+        let mut merge = Self { lanes, counters, refused, heap: BinaryHeap::new() };
         merge.start(|_| true);
         merge
     }

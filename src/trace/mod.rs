@@ -13,6 +13,8 @@
 
 pub mod chrome;
 pub mod clock;
+pub mod counter;
+mod counters;
 pub mod event;
 pub mod export;
 pub mod fragment;

@@ -77,6 +77,8 @@ pub trait TraceWriter {
     /// The values of a counter from now on.
     fn counter(&mut self, process: ProcessId, name: &str, at_ns: u64, values: &[(&'static str, u64)])
     -> io::Result<()>;
+    /// The value of a counter that is measured, from now on. Not finite: nothing is written.
+    fn gauge(&mut self, process: ProcessId, name: &str, at_ns: u64, value: f64) -> io::Result<()>;
     /// What is said about the trace as a whole.
     fn metadata(&mut self, metadata: &serde_json::Value) -> io::Result<()>;
     /// The last call: everything is handed to the sink.

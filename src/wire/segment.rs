@@ -217,6 +217,12 @@ impl Segment {
         lock::holder(self.file.as_fd(), party).ok().map(|h| h.is_some())
     }
 
+    /// The process that made the segment, as our pid namespace has it; `None` where that can't see it.
+    pub fn agent_pid(&self) -> Option<u32> {
+        let holder = lock::holder(self.file.as_fd(), Party::Agent).ok().flatten()?;
+        u32::try_from(holder).ok().filter(|&pid| pid != 0)
+    }
+
     /// Whether the file was cut short under the mapping.
     pub fn lost(&self) -> bool {
         self.guard.as_ref().is_some_and(sigbus::Guard::lost)

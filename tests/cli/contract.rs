@@ -1,7 +1,7 @@
 //! The client's own structs read what the sidecar really writes, and survive what it never did.
 
 use stepscope::capture::manifest::{
-    CaptureId, ClosedBy, Complete as Known, GroupReport, Manifest, RankReport, State, Window,
+    CaptureId, ClosedBy, Complete as Known, GpuReport, GroupReport, Manifest, RankReport, State, Window,
 };
 use stepscope::client::types::{Capture, CaptureList, Complete, Status};
 
@@ -64,6 +64,7 @@ fn manifest() -> Manifest {
         }],
         records: 5,
         dropped: 6,
+        gpus: GpuReport::default(),
         fragment_bytes: 10,
         artifacts: vec![],
     }

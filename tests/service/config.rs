@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use stepscope::config::variables::{Reader, VARIABLES};
 use stepscope::config::{DefaultProfiler, ServeArguments, Settings, SettingsError, load};
 use stepscope::service::{ServeError, Server};
+use stepscope::telemetry::nvml::Gpus;
 
 use super::support::session;
 
@@ -180,7 +181,7 @@ async fn listening_beyond_loopback_asks_for_a_token() {
         assert!(message.contains("STEPSCOPE_TOKEN"), "{message}");
         let settings = Settings { listen: address.parse().unwrap(), ..Settings::default() };
         let (captures, _folder) = session();
-        let refused = Server::bind(settings, captures).await.unwrap_err();
+        let refused = Server::bind(settings, captures, Gpus::none("not asked")).await.unwrap_err();
         assert!(matches!(refused, ServeError::Settings(SettingsError::OpenToAll(_))), "{refused}");
     }
     assert!(load(environment(&[("STEPSCOPE_TOKEN", "secret")]), &flags(&["--listen", "0.0.0.0:0"])).is_ok());
@@ -191,8 +192,10 @@ async fn listening_beyond_loopback_asks_for_a_token() {
 async fn a_taken_port_is_told_with_its_number_and_a_free_one_is_found() {
     let free = Settings { listen: "127.0.0.1:0".parse().unwrap(), ..Settings::default() };
     let (captures, _folder) = session();
-    let server = Server::bind(free.clone(), captures.clone()).await.unwrap();
+    let server = Server::bind(free.clone(), captures.clone(), Gpus::none("not asked")).await.unwrap();
     assert_ne!(server.address().port(), 0);
-    let again = Server::bind(Settings { listen: server.address(), ..free }, captures).await.unwrap_err();
+    let again = Server::bind(Settings { listen: server.address(), ..free }, captures, Gpus::none("not asked"))
+        .await
+        .unwrap_err();
     assert!(again.to_string().contains(&server.address().to_string()), "{again}");
 }

@@ -1,8 +1,10 @@
 //! What Prometheus reads.
 
+use stepscope::capture::counters::{GpuIdentity, Metric};
 use stepscope::capture::handle::{RankStatus, Snapshot};
 use stepscope::service::routes::metrics::readings;
-use stepscope::telemetry::metrics::Metrics;
+use stepscope::telemetry::metrics::{Metrics, Readings};
+use stepscope::telemetry::nvml::status::{GpuReadings, Reading};
 
 fn rank(role: &'static str, rank: u32, records: u64) -> RankStatus {
     RankStatus {
@@ -23,6 +25,7 @@ fn rank(role: &'static str, rank: u32, records: u64) -> RankStatus {
         records_total: records,
         segment: "s".into(),
         capabilities: stepscope::capture::profiling::RankCapabilities::default(),
+        pid_here: None,
     }
 }
 
@@ -40,4 +43,23 @@ fn all_metrics_are_there_and_processes_of_one_name_are_added_up() {
     metrics.request_answered("/start_profile", 200);
     metrics.request_answered("/start_profile", 200);
     insta::assert_snapshot!(metrics.text(readings(&snapshot)).unwrap());
+}
+
+#[test]
+fn gpus_have_gauges_in_base_units_and_a_lost_one_only_says_so() {
+    let reading = |value| Reading { value, at_ns: 0 };
+    let gpu = |index, mig| GpuIdentity { index, mig, uuid: format!("GPU-{index}"), name: "X".into() };
+    let latest = Metric::all().map(|metric| ((metric, if metric.is_of_a_process() { 77 } else { 0 }), reading(50.0)));
+    let gpus = vec![
+        GpuReadings {
+            identity: gpu(0, Some(1)),
+            memory_total_bytes: Some(80),
+            latest: latest.collect(),
+            ..GpuReadings::default()
+        },
+        GpuReadings { identity: gpu(1, None), lost: Some("gone".into()), ..GpuReadings::default() },
+    ];
+    let text = Metrics::default().text(Readings { gpus, ..Readings::default() }).unwrap();
+    let text: Vec<&str> = text.lines().filter(|line| line.contains("gpu")).collect();
+    insta::assert_snapshot!(text.join("\n"));
 }

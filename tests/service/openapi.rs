@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use stepscope::capture::counters::{GpuIdentity, Metric};
 use stepscope::capture::handle::{RankStatus, Refused};
 use stepscope::capture::manifest::*;
 use stepscope::capture::profiling::RankCapabilities;
 use stepscope::service::body::FIELDS;
 use stepscope::service::routes::openapi::document;
 use stepscope::service::routes::profile::{started, stopped};
+use stepscope::telemetry::nvml::GpuStatus;
+use stepscope::telemetry::nvml::status::{GpuReadings, Reading};
 
 fn keys(value: &Value) -> BTreeSet<String> {
     value.as_object().unwrap().keys().cloned().collect()
@@ -52,6 +55,7 @@ fn manifest() -> Manifest {
         ranks: vec![serde_json::from_value(rank).unwrap()],
         records: 0,
         dropped: 0,
+        gpus: GpuReport { gpus: vec![GpuIdentity::default()], values: 1, dropped: 0, absent: None },
         fragment_bytes: 0,
         artifacts: vec![Artifact { name: "n".into(), kind: "trace".into(), bytes: 1, events: 1 }],
     }
@@ -84,15 +88,22 @@ fn every_schema_has_exactly_the_fields_that_are_sent() {
         records_total: 0,
         segment: "s".into(),
         capabilities: RankCapabilities::default(),
+        pid_here: None,
     };
     let refused = Refused { segment: "s".into(), reason: String::new() };
     let manifest = manifest();
+    let mut readings = GpuReadings::default();
+    readings.latest.insert((Metric::ProcessSmUtilization, 7), Reading { value: 1.0, at_ns: 0 });
     let sent = serde_json::to_value(&manifest).unwrap();
     let cases = [
         ("Manifest", sent.clone()),
         ("Window", sent["window"].clone()),
         ("Group", sent["groups"][0].clone()),
         ("RankReport", sent["ranks"][0].clone()),
+        ("GpuReport", sent["gpus"].clone()),
+        ("Gpu", sent["gpus"]["gpus"][0].clone()),
+        ("GpuStatus", serde_json::to_value(GpuStatus::from(&readings)).unwrap()),
+        ("GpuProcess", serde_json::to_value(&GpuStatus::from(&readings).processes[0]).unwrap()),
         ("Artifact", sent["artifacts"][0].clone()),
         ("RankStatus", serde_json::to_value(&rank).unwrap()),
         ("RankCapabilities", serde_json::to_value(&rank.capabilities).unwrap()),

@@ -10,6 +10,7 @@ use stepscope::config::{DefaultProfiler, Retention, Settings};
 use stepscope::service::Server;
 use stepscope::service::compose::options;
 use stepscope::service::routes::openapi::document;
+use stepscope::telemetry::nvml::Gpus;
 use tokio::sync::oneshot;
 
 use super::support::{ask, get, request, session, state};
@@ -90,7 +91,7 @@ async fn what_is_not_there_is_404() {
 async fn a_shutdown_stops_the_session_and_lets_go_of_the_port() {
     let (captures, _folder) = session();
     let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), ..settings() };
-    let server = Server::bind(settings, captures.clone()).await.unwrap();
+    let server = Server::bind(settings, captures.clone(), Gpus::none("not asked")).await.unwrap();
     let address = server.address();
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(server.run(async move { drop(stopped.await) }));

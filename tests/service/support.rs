@@ -10,6 +10,7 @@ use stepscope::config::Settings;
 use stepscope::service::compose::options;
 use stepscope::service::router::router;
 use stepscope::service::state::{AppState, Shared};
+use stepscope::telemetry::nvml::Gpus;
 use tempfile::TempDir;
 use tower::ServiceExt;
 
@@ -37,7 +38,7 @@ pub fn session() -> (Captures, TempDir) {
 
 pub fn state(settings: Settings, token: Option<&str>) -> Service {
     let (captures, folder) = session();
-    Service { state: Shared::new(captures, settings, token.map(SecretString::from)), folder }
+    Service { state: Shared::new(captures, Gpus::none("not asked"), settings, token.map(SecretString::from)), folder }
 }
 
 pub struct Reply {

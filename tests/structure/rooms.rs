@@ -25,7 +25,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "wire::segment::Trust",
         ],
     ),
-    ("telemetry", &["capture::handle", "config"]),
+    // The clock is the trace's: counters lie on it with the iterations.
+    ("telemetry", &["capture::handle", "capture::counters", "config", "wire::clock::monotonic_ns"]),
     ("config", &[]),
     ("service", &["capture", "trace", "telemetry", "config"]),
     ("client", &["config"]),
@@ -33,7 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // Environments and command lines as values; what they mean to the sidecar is the caller's.
     ("launch", &[]),
     // Looks at this machine as both sides would.
-    ("doctor", &["wire", "config", "launch"]),
+    ("doctor", &["wire", "config", "launch", "telemetry::nvml"]),
     ("lib", &[]),
     ("main", &["cli"]),
 ];
@@ -54,6 +55,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("rustix", &["cli"]),
     ("toml", &["config"]),
     ("prometheus_client", &["telemetry"]),
+    ("nvml_wrapper", &["telemetry"]),
     ("tracing_chrome", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("flate2", &["trace"]),
@@ -120,7 +122,7 @@ const WORDS: &[(&str, &[&str])] = &[
 ];
 
 /// What the design allows and nobody needs yet.
-const RESERVED: &[&str] = &["trace", "config", "capture::handle"];
+const RESERVED: &[&str] = &["trace", "config"];
 
 /// Variables that are read when something is built, not when it runs.
 const BUILD_VARIABLES: &[&str] = &["STEPSCOPE_BUILD_PROFILE"];

@@ -1,5 +1,6 @@
 //! Fragments, traces and the ledger, from the outside.
 
+mod counters;
 mod export;
 mod fragment;
 mod hostile;

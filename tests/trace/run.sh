@@ -10,7 +10,11 @@ work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$work"' EXIT
 export STEPSCOPE_DIR=$work/segments
 "$stepscope" engine --ranks 2 --iterations 0 --step-us 2000 >"$work/engine.log" &
-"$stepscope" serve --listen 127.0.0.1:0 --data "$work/data" 2>"$work/serve.log" &
+# Two GPUs beside it, by a stand-in for NVML.
+cc -std=gnu11 -O1 -fPIC -shared -o "$work/libnvidia-ml.so.1" "$here/../fakes/nvml.c"
+echo "devices=2 gpm@1=1" >"$work/nvml"
+STEPSCOPE_TEST_NVML=$work/nvml STEPSCOPE_NVML_LIBRARY=$work/libnvidia-ml.so.1 \
+  "$stepscope" serve --nvml-window-period-ms 10 --listen 127.0.0.1:0 --data "$work/data" 2>"$work/serve.log" &
 for _ in $(seq 300); do
   url=$(sed -n 's/.*listening on \(http:[^ ]*\).*/\1/p' "$work/serve.log")
   [[ -n $url ]] && "$stepscope" status --url "$url" --json | grep -q '"rank":1' && break

@@ -32,6 +32,7 @@ pub(crate) fn identity(group: &str, rank: u32) -> FragmentIdentity {
         generation: 2,
         first_iteration: 1,
         ticks_per_second: 2_000_000_000,
+        gpus: Vec::new(),
     }
 }
 

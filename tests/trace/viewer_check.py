@@ -9,6 +9,7 @@ more. It is driven over the DevTools protocol.
 """
 
 import base64
+import collections
 import functools
 import http.server
 import json
@@ -149,6 +150,14 @@ def check(trace, model):
         counters = {counter for counter, samples in processes[name]["counters"] if samples}
         assert {"batch size", "tokens"} <= {c.split(".")[-1] for c in counters}, counters
         print(f"{name}: {tracks['iterations'][0]} iterations, {tracks['gaps'][0]} gaps, counters {sorted(counters)}")
+    for name in [name for name in processes if name.startswith("GPU ")]:
+        pid = next(e["pid"] for e in trace["traceEvents"] if e["name"] == "process_name" and e["args"]["name"] == name)
+        expected = collections.Counter(e["name"] for e in trace["traceEvents"] if e["pid"] == pid and e["ph"] == "C")
+        counters = {counter.split(".", 1)[-1]: samples for counter, samples in processes[name]["counters"]}
+        # The viewer leaves a sample out that has the time of the one before.
+        assert counters.keys() == expected.keys(), (name, counters, expected)
+        assert all(0 < counters[c] <= expected[c] for c in expected), (name, counters, expected)
+        print(f"{name}: {len(counters)} counters, {sum(counters.values())} values")
 
 
 def main(path, screenshot, viewer):

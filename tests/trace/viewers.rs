@@ -1,7 +1,9 @@
 //! Sample files for the checks with other people's tools (`tests/trace/check.sh`).
 
+use stepscope::trace::counter::Metric;
 use stepscope::trace::meta::Selection;
 
+use super::counters::{counters, gpus, value};
 use super::sample::*;
 
 /// Writes a two-rank trace and its one-rank files where `STEPSCOPE_SAMPLE_DIR` says. The same code runs without the
@@ -12,7 +14,12 @@ fn sample_files() {
     let asked = std::env::var_os("STEPSCOPE_SAMPLE_DIR").map(std::path::PathBuf::from);
     let dir = asked.unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&dir).unwrap();
-    let files = [0, 1].map(|rank| fragment(temporary.path(), &identity("0", rank), &iterations(rank, 1, 60)));
+    let mut files = vec![
+        fragment(temporary.path(), &identity("0", 0), &iterations(0, 1, 60)),
+        fragment(temporary.path(), &identity("0", 1), &iterations(1, 1, 60)),
+    ];
+    let power = |n: u64| value(n as u32 % 2, Metric::Power, 5_000_000 + n * 500_000, 300.0 + n as f64);
+    files.push(counters(temporary.path(), gpus(), &(0..80).map(power).collect::<Vec<_>>()));
     let meta = meta(vec![window("0", 0, 5, 54), window("0", 1, 5, 54)]);
     for (name, selection) in
         [("trace.json", Selection::default()), ("rank0.json", Selection::rank(0)), ("rank1.json", Selection::rank(1))]

@@ -11,7 +11,8 @@ use crate::telemetry::metrics::{CONTENT_TYPE, RankCounts, RankLabels, Readings};
 
 /// All metrics.
 pub async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
-    let readings = readings(&state.captures.snapshot());
+    let mut readings = readings(&state.captures.snapshot());
+    readings.gpus = state.gpus.readings();
     let text = state.metrics.text(readings).map_err(|error| ApiError::Internal(error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }

@@ -24,6 +24,8 @@ pub async fn status(State(state): State<AppState>) -> Json<Value> {
         "refused": snapshot.refused,
         "running": snapshot.running,
         "finished_total": {"done": done, "cancelled": cancelled, "failed": failed},
+        "gpus": state.gpus.status(),
+        "gpus_absent": state.gpus.absent(),
         "departed_records_total": snapshot.departed_records_total,
         "departed_dropped_total": snapshot.departed_dropped_total,
         "store_bytes": snapshot.store_bytes,
@@ -56,6 +58,7 @@ fn cuda(ranks: &[RankStatus]) -> Value {
 /// What this version can do, instead of trial and 404.
 pub async fn capabilities(State(state): State<AppState>) -> Json<Value> {
     let settings = &state.settings;
+    let gpus_absent = state.gpus.absent();
     Json(json!({
         "stepscope_version": VERSION,
         "api": 1,
@@ -63,6 +66,9 @@ pub async fn capabilities(State(state): State<AppState>) -> Json<Value> {
         "profilers": {
             "steps": {"available": true, "reason": null},
             "cuda": cuda(&state.captures.snapshot().ranks),
+        },
+        "counters": {
+            "nvml": {"available": gpus_absent.is_none(), "reason": gpus_absent},
         },
         "formats": ["json", "json.gz"],
         "start_fields": FIELDS,

@@ -25,6 +25,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::trace::counter::GpuIdentity;
 use crate::trace::event::{Anchor, EVENT_BYTES, long, word};
 
 /// Bytes of the file header, of a block header and of an event.
@@ -33,6 +34,8 @@ pub const HEADER_BYTES: usize = 64;
 pub const MAX_BLOCK_EVENTS: usize = 4096;
 /// Highest ring number, plus one.
 pub const MAX_RINGS: u32 = 4096;
+/// Role of the fragment that holds the sidecar's own counters: it is no rank's, and its ticks are nanoseconds.
+pub const COUNTERS: &str = "counters";
 /// Longest identity.
 pub const MAX_IDENTITY_BYTES: usize = 64 * 1024;
 
@@ -59,7 +62,7 @@ pub struct FragmentIdentity {
     pub engine: String,
     /// Process id in the engine's pid namespace.
     pub pid: u32,
-    /// `rank` or `source`.
+    /// `rank`, `source`, or [`COUNTERS`] for the sidecar's own.
     pub role: String,
     /// Which segment the records come from: two processes of one rank differ in it.
     pub segment_instance: u64,
@@ -70,6 +73,9 @@ pub struct FragmentIdentity {
     /// Rate of the engine's counter, for a fragment whose anchors coincide; 0: not known.
     #[serde(default)]
     pub ticks_per_second: u64,
+    /// The GPUs that counters speak of, in the order of their numbers; empty in a rank's fragment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<GpuIdentity>,
 }
 
 /// Why a file can't be used as a fragment.

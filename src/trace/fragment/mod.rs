@@ -1,4 +1,4 @@
-//! Fragments: the append-only file of one rank's records of one capture.
+//! Fragments: the append-only file of one rank's records of one capture, and one for the sidecar's counters.
 //!
 //! * [`format`](mod@format) is the layout, byte by byte.
 //! * [`writer`] appends whole blocks, takes up a file after a crash, and writes nothing twice.
@@ -8,6 +8,6 @@ pub mod format;
 pub mod reader;
 pub mod writer;
 
-pub use format::{FragmentError, FragmentIdentity};
+pub use format::{COUNTERS, FragmentError, FragmentIdentity};
 pub use reader::{Block, FragmentReader, FragmentScan, Tail};
 pub use writer::{FragmentWriter, Recovered};
