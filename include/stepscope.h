@@ -60,8 +60,8 @@ typedef struct stepscope_api {
    * and must not call step_*. */
   int32_t (*claim_steps)(const char *source);
 
-  /* An iteration begins: call it right before the work. Returns the iteration's number when it lies in an open window
-   * (then say what is in it with step_batch), else 0. An iteration that was begun and not ended is ended here. */
+  /* An iteration begins: call it right before the work. Returns the iteration's number when it lies in an open window, or is
+   * an NVTX range all the same (then say what is in it with step_batch), else 0. An iteration that was begun and not ended is ended here. */
   uint64_t (*step_begin)(void);
 
   /* What the iteration that step_begin just returned holds. Context is prefill, generation is decode. */

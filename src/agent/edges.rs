@@ -195,7 +195,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let segment = Segment::create(&folder.path().into(), &identity, 128 << 10).unwrap();
         let clock = segment.clock();
-        let joined: &Joined = Box::leak(Box::new(Joined { segment, identity, clock, epoch: 1, tells_batch: true }));
+        let joined: &Joined =
+            Box::leak(Box::new(Joined { segment, identity, clock, epoch: 1, tells_batch: true, always_ranges: false }));
         joined.segment.control().publish(&Parameters {
             generation: 4,
             armed: true,

@@ -14,7 +14,7 @@ use crate::wire::segment::{self, Identity, Segment};
 use crate::wire::system;
 use crate::wire::text::Message;
 
-use super::nvtx::{open_ranges, spans, steps};
+use super::nvtx::{client, open_ranges, range, spans, steps};
 use super::profiler::{self, Caller};
 use super::state::{self, Joined, joined};
 use super::{capability, edges, guard, helper, job, sources};
@@ -112,9 +112,11 @@ fn make(mut identity: Identity, tells_batch: bool) -> Result<(), JoinError> {
     };
     let clock = segment.clock();
     let epoch = state::next_epoch();
+    // Before the first step: a tool takes as long to load as it takes.
+    let always_ranges = identity.role == Role::Rank && range::wanted() == range::Wanted::Always && client::look();
     // SAFETY: large enough, aligned, ours.
     let joined: &'static Joined = unsafe {
-        place.write(Joined { segment, identity, clock, epoch, tells_batch });
+        place.write(Joined { segment, identity, clock, epoch, tells_batch, always_ranges });
         &*place
     };
     if !HANDLERS.swap(true, Ordering::Relaxed) {
@@ -127,7 +129,6 @@ fn make(mut identity: Identity, tells_batch: bool) -> Result<(), JoinError> {
     guard::reset(tells_batch);
     PARENT.store(std::ptr::null_mut(), Ordering::Relaxed);
     if identity.role == Role::Rank {
-        // Before the first step: a tool takes as long to load as it takes.
         capability::look(joined);
     }
     state::attach(joined);

@@ -53,6 +53,8 @@ pub(super) struct Joined {
     pub(super) epoch: u64,
     /// The engine says what is in its iterations.
     pub(super) tells_batch: bool,
+    /// Every iteration is an NVTX range, in a window or not: no step is quiet.
+    pub(super) always_ranges: bool,
 }
 
 static JOINED: AtomicPtr<Joined> = AtomicPtr::new(std::ptr::null_mut());
@@ -73,7 +75,7 @@ pub(super) fn next_epoch() -> u64 {
 pub(super) fn attach(joined: &'static Joined) {
     JOINED.store(std::ptr::from_ref(joined).cast_mut(), Ordering::Release);
     let status = joined.segment.status();
-    HOT.quiet.store(0, Ordering::Relaxed);
+    fall_quiet(joined, 0);
     HOT.ended.store((&raw const status.ended).cast_mut(), Ordering::Relaxed);
     HOT.begun.store((&raw const status.begun).cast_mut(), Ordering::Relaxed);
     HOT.generation.store((&raw const joined.segment.control().generation).cast_mut(), Ordering::Release);
@@ -92,6 +94,12 @@ pub(super) fn detach() -> *mut Joined {
     }
     HOT.quiet.store(0, Ordering::Relaxed);
     parent
+}
+
+/// Nothing is left to do of this generation: steps are cheap again, unless each one is to be seen.
+pub(super) fn fall_quiet(joined: &Joined, generation: u64) {
+    // Odd, so never equal to a generation.
+    HOT.quiet.store(if joined.always_ranges { u64::MAX } else { generation }, Ordering::Relaxed);
 }
 
 /// Nothing happens in this process any more, until it joins.

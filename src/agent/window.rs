@@ -22,7 +22,7 @@ use super::edges::{self, Closing};
 use super::nvtx::client::client;
 use super::nvtx::range;
 use super::profiler::{self, Caller};
-use super::state::{HOT, Joined};
+use super::state::{HOT, Joined, fall_quiet};
 use super::threads;
 
 /// The hook's view of the window it works on.
@@ -35,6 +35,8 @@ pub(super) struct Window {
     flags: u16,
     /// The iteration that runs is a range in a tool.
     ranged: bool,
+    /// The iteration that runs lies in no window, and is only a range.
+    outside: bool,
     /// This engine says what is in an iteration after it began, so its range waits for that to have its name.
     tells_batch: bool,
     device: DeviceTimes,
@@ -62,6 +64,7 @@ impl Window {
         batch: Batch { context_requests: 0, context_tokens: 0, generation_requests: 0, generation_tokens: 0 },
         flags: 0,
         ranged: false,
+        outside: false,
         tells_batch: true,
         device: DeviceTimes::NEW,
         lease_seen_ticks: 0,
@@ -72,7 +75,8 @@ impl Window {
         *self = Self { tells_batch, ..Self::NEW };
     }
 
-    /// Iteration `n` begins and the generation is not the quiet one. Returns `n` if it lies in an open window.
+    /// Iteration `n` begins and the generation is not the quiet one. Returns `n` if it lies in an open window, or is a range
+    /// all the same.
     pub(super) fn begin(&mut self, joined: &'static Joined, n: u64, seen: u64) -> u64 {
         if HOT.engaged.load(Ordering::Relaxed) != 0 {
             self.flags |= flags::UNENDED;
@@ -85,13 +89,11 @@ impl Window {
             self.take_up(joined, parameters);
         }
         // A torn block (the sidecar is writing): what we took up before still holds for this iteration.
-        if !self.parameters.armed {
-            return 0;
-        }
-        if self.parameters.profiler & bits::LEADER != 0 {
+        if self.parameters.armed && self.parameters.profiler & bits::LEADER != 0 {
             self.lead(joined, n);
         }
-        if !self.is_inside(joined, n) {
+        self.outside = !self.parameters.armed || !self.is_inside(joined, n);
+        if self.outside && !joined.always_ranges {
             return 0;
         }
         self.iteration = n;
@@ -101,9 +103,11 @@ impl Window {
             range::begin_unnamed(client, n);
             self.ranged = true;
         }
-        self.begin_ticks = joined.clock.ticks();
-        joined.segment.status().facts.running_since_ticks.store(self.begin_ticks, Ordering::Relaxed);
         HOT.engaged.store(1, Ordering::Relaxed);
+        if !self.outside {
+            self.begin_ticks = joined.clock.ticks();
+            joined.segment.status().facts.running_since_ticks.store(self.begin_ticks, Ordering::Relaxed);
+        }
         n
     }
 
@@ -140,7 +144,7 @@ impl Window {
         }
         self.parameters = parameters;
         if !parameters.armed {
-            HOT.quiet.store(parameters.generation, Ordering::Relaxed);
+            fall_quiet(joined, parameters.generation);
             return;
         }
         range::mark(c"armed", parameters.generation);
@@ -215,7 +219,7 @@ impl Window {
     /// Steps are cheap again, unless this rank's profiler waits to be released.
     fn fall_quiet(&self, joined: &Joined) {
         if !profiler::is_on(joined, self.parameters.generation) {
-            HOT.quiet.store(self.parameters.generation, Ordering::Relaxed);
+            fall_quiet(joined, self.parameters.generation);
         }
     }
 
@@ -240,13 +244,14 @@ impl Window {
         if let (Some(client), false) = (client(), self.ranged) {
             range::begin_iteration(client, self.iteration, &batch, extra & flags::DUMMY != 0);
             self.ranged = true;
-            profiler::ranged(joined);
+            self.tell_ranged(joined);
         }
     }
 
     /// The iteration that runs puts its work on this stream.
     pub(super) fn stream(&mut self, stream: Stream) {
         if self.parameters.profiler & bits::CUDA != 0
+            && !self.outside
             && let Some(driver) = driver()
         {
             self.device.begin(driver, stream);
@@ -262,7 +267,13 @@ impl Window {
         }
         client.pop();
         self.ranged = false;
-        profiler::ranged(joined);
+        self.tell_ranged(joined);
+    }
+
+    fn tell_ranged(&self, joined: &Joined) {
+        if !self.outside {
+            profiler::ranged(joined);
+        }
     }
 
     /// The iteration that lies in the window ends: records it, and closes if it was the last.
@@ -270,6 +281,9 @@ impl Window {
         let end_ticks = joined.clock.ticks();
         self.end_range(joined);
         HOT.engaged.store(0, Ordering::Relaxed);
+        if self.outside {
+            return;
+        }
         let (status, control) = (joined.segment.status(), joined.segment.control());
         let Parameters { generation, last_iteration, .. } = self.parameters;
         if status.gate.load(Ordering::Acquire) != word(generation, State::Open) {

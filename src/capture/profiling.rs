@@ -21,6 +21,10 @@ const PATIENCE: Duration = Duration::from_millis(60);
 const LOOK: Duration = Duration::from_millis(1);
 /// The profiler starts this many iterations early, so that its own start-up lies outside the window.
 const LEAD_ITERATIONS: u64 = 1;
+/// And never more than this many.
+const MAX_LEAD_ITERATIONS: u64 = 1 << 16;
+/// And this much earlier where others share the session: nsys wakes them some milliseconds after its leader's range began.
+const SHARED_LEAD: Duration = Duration::from_millis(20);
 
 /// What is switched on besides recording, with every default filled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,9 +88,12 @@ impl Profiling {
     }
 
     /// How much earlier than the window the profiler starts. Nothing listens: not at all.
-    pub(super) fn lead_iterations<'a>(&self, mut sources: impl Iterator<Item = &'a Source>) -> u64 {
-        let needed = self.profiler == Profiler::Cuda || sources.any(|s| s.abilities().nvtx_tool == Answer::Yes);
-        if needed { self.lead_iterations.unwrap_or(LEAD_ITERATIONS) } else { 0 }
+    pub(super) fn lead_iterations(&self, listens: bool, shared: bool, iterations_per_second: f64) -> u64 {
+        if self.profiler != Profiler::Cuda && !listens {
+            return 0;
+        }
+        let woken = if shared { (iterations_per_second * SHARED_LEAD.as_secs_f64()).ceil() as u64 } else { 0 };
+        self.lead_iterations.unwrap_or(woken.clamp(LEAD_ITERATIONS, MAX_LEAD_ITERATIONS))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use crate::collector::Collector;
-use crate::collector::profiling::ProfilerCalls;
+use crate::collector::profiling::{Answer, ProfilerCalls};
 use crate::collector::source::{Arming, Observation, Source, SourceId};
 use crate::trace::fragment::FragmentIdentity;
 use crate::wire::clock::monotonic_ns;
@@ -317,7 +317,9 @@ fn agree(
         let begun = largest_begun(sources.iter().map(|s| &**s));
         let rate = sources.iter().map(|s| s.rate()).fold(0.0, f64::max);
         // The profiler starts earlier than the window, and that has to be seen in time too.
-        let lead = plan.profiling.lead_iterations(sources.iter().map(|s| &**s));
+        let role_of = |s: &Source| plan.leads.get(&s.id()).copied().unwrap_or_default();
+        let listens = sources.iter().any(|s| s.abilities().nvtx_tool == Answer::Yes);
+        let lead = plan.profiling.lead_iterations(listens, sources.iter().any(|s| role_of(s).shared), rate);
         let ahead = window::ahead(idle, rate, attempt).saturating_add(lead);
         let opening = window::opening(plan.begin, begun, ahead).map_err(|past| StartError::Past {
             requested: if let request::Begin::At(at) = plan.begin { at } else { 0 },
@@ -329,7 +331,7 @@ fn agree(
         let mut ranks = Vec::new();
         for source in &mut sources {
             source.renew_lease(lease_ns);
-            let role = plan.leads.get(&source.id()).copied().unwrap_or_default();
+            let role = role_of(source);
             let generation = source.arm(&Arming {
                 first_iteration: opening.first_iteration,
                 last_iteration: last.unwrap_or(NONE),

@@ -187,6 +187,7 @@ pub const VARIABLES: &[Variable] = &[
         "with STEPSCOPE_STEP: ranks of the group",
     ),
     other("STEPSCOPE_GROUP", Reader::Agent, "0", "with STEPSCOPE_STEP: the ranks that step together"),
+    other("STEPSCOPE_NVTX", Reader::Agent, "window", "iterations as NVTX ranges: window, always, or off"),
     other(
         "STEPSCOPE_NVTX_STEP",
         Reader::Agent,

@@ -143,7 +143,7 @@ fn stop_is_idempotent_and_starts_do_not_overlap() {
 #[test]
 fn a_start_after_a_refused_one_works() {
     let (_place, _engine, sidecar) = running(1);
-    assert_eq!(sidecar.post("/start_profile", r#"{"profiler": "cuda"}"#).status, 422);
+    assert_eq!(sidecar.post("/start_profile", r#"{"start_iteration": 1}"#).status, 400);
     assert_eq!(sidecar.post("/start_profile", r#"{"job": "nobody"}"#).status, 400);
     assert_eq!(sidecar.post("/start_profile", r#"{"delay_iterations": "x"}"#).status, 400);
     let started = sidecar.start_profile(r#"{"max_iterations": 2}"#);

@@ -1,7 +1,8 @@
 //! The window as NVTX ranges.
 
 use super::support::{Bench, Parts};
-use crate::support::number;
+use crate::support::fakes::library;
+use crate::support::{Place, number};
 
 const RANGES: &[&str] = &["start", "end", "push", "pop"];
 
@@ -88,4 +89,37 @@ fn without_a_tool_nothing_is_said_of_a_profiler() {
     let started = bench.sidecar.start_profile(r#"{"max_iterations": 3}"#);
     let capture = bench.sidecar.finished(started["capture_id"].as_str().unwrap());
     assert!(capture["ranks"][0]["profiler"].is_null(), "{capture:#}");
+}
+
+#[test]
+fn asked_to_always_every_iteration_is_a_range_and_windows_are_as_exact() {
+    let place = Place::new();
+    let log = place.path().join("calls");
+    let tool = library("nvtx_tool", "libnvtx_tool.so", &[]);
+    for (wanted, expected) in [("always", 60), ("off", 0)] {
+        let environment = [
+            ("STEPSCOPE_TEST_CALLS", log.display().to_string()),
+            ("NVTX_INJECTION64_PATH", tool.display().to_string()),
+            ("STEPSCOPE_NVTX", wanted.into()),
+        ];
+        let engine = &["--ranks", "1", "--paced", "--step-us", "100"];
+        let _ = std::fs::remove_file(&log);
+        let mut bench = Bench::with_environment(Place::new(), log.clone(), &environment, engine, &[]);
+        bench.sidecar.attached(1);
+        bench.engine.make(30);
+        bench.sidecar.begun(30);
+        let started = bench.sidecar.start_profile(r#"{"delay_iterations": 10, "max_iterations": 5}"#);
+        bench.engine.make(30);
+        let capture = bench.sidecar.finished(started["capture_id"].as_str().unwrap());
+        assert_eq!(
+            (&capture["complete"], number(&capture["ranks"][0]["iterations"])),
+            (&true.into(), 5),
+            "{capture:#}"
+        );
+        bench.sidecar.begun(60);
+        let pushes = bench.calls(&["push"]);
+        assert_eq!(pushes.len(), expected, "{wanted}");
+        assert_eq!(bench.calls(&["pop"]).len(), expected);
+        assert!(pushes.iter().all(|c| c.detail.starts_with("execute_context_")), "{pushes:#?}");
+    }
 }

@@ -97,13 +97,13 @@ class Process:
 class Engine(Process):
     """vLLM, ready when constructed."""
 
-    def __init__(self, name, python, options, folder, more=(), **environment):
+    def __init__(self, name, python, options, folder, more=(), before=(), **environment):
         self.port = free_port()
         variables = {**surroundings(), **environment}
         if options.tensor_parallel_size > 1:
             variables.setdefault("VLLM_CPU_OMP_THREADS_BIND", "|".join(map(str, range(options.tensor_parallel_size))))
         ranks = ["--tensor-parallel-size", str(options.tensor_parallel_size)]
-        command = [os.path.join(HERE, "serve.sh"), python, options.model, str(self.port), *ranks, *more]
+        command = [*before, os.path.join(HERE, "serve.sh"), python, options.model, str(self.port), *ranks, *more]
         super().__init__(name, command, folder, variables)
         health = f"http://127.0.0.1:{self.port}/health"
         try:

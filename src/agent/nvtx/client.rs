@@ -10,6 +10,7 @@ use crate::wire::system;
 
 use super::abi::{self, Attributes, Handle, core2, module};
 use super::injection;
+use super::range;
 use super::tables::{OURS, Tables, get_export_table, tables};
 
 /// Our domain's name.
@@ -45,6 +46,9 @@ pub(in crate::agent) fn client() -> Option<&'static Client> {
 
 /// Looks for the tool, once. `true`: there is one.
 pub(in crate::agent) fn look() -> bool {
+    if range::wanted() == range::Wanted::Off {
+        return false;
+    }
     CLIENT.get_or_make(|| connect(injected().or_else(injection::next)?)).is_some_and(Option::is_some)
 }
 

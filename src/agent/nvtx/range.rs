@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::wire::record::Batch;
+use crate::wire::system;
 use crate::wire::text::FixedText;
 
 use super::client::{Client, Message, client};
@@ -13,6 +14,26 @@ use super::client::{Client, Message, client};
 const WINDOW_COLOR: u32 = 0xff76_b900;
 const ITERATION_COLOR: u32 = 0xff1f_77b4;
 const MARK_COLOR: u32 = 0xffff_7f0e;
+
+/// When iterations are ranges, where a tool listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::agent) enum Wanted {
+    /// Never: no tool is even looked for.
+    Off,
+    /// In windows.
+    Window,
+    /// All of them.
+    Always,
+}
+
+/// What `STEPSCOPE_NVTX` asks for.
+pub(in crate::agent) fn wanted() -> Wanted {
+    match system::variable::<16>(c"STEPSCOPE_NVTX").unwrap_or_default().as_bytes() {
+        b"off" | b"0" => Wanted::Off,
+        b"always" => Wanted::Always,
+        _ => Wanted::Window,
+    }
+}
 
 /// The range `capture` that is open, or 0.
 static CAPTURE: AtomicU64 = AtomicU64::new(0);

@@ -1,0 +1,99 @@
+"""A window out of a real vLLM under the real nsys: the slice holds exactly its iterations, of every rank. Run by nsys.sh."""
+
+import argparse
+import collections
+import os
+import signal
+import sqlite3
+import subprocess
+import unittest
+from pathlib import Path
+
+from engine import Engine, Sidecar, Traffic, eventually
+
+DELAY, COUNT = 20, 6
+IMPORTERS = ("/usr/lib/nsight-systems/host-linux-x64/QdstrmImporter", "/opt/nvidia/nsight-systems/*/host-*/QdstrmImporter")
+RANGES = (59, 60, 70, 71)  # push/pop and start/end, of the default domain and of others
+
+check = unittest.TestCase()
+check.maxDiff = None
+
+
+def ranges(report, work):
+    """Texts of all NVTX ranges in a report, by process."""
+    if report.suffix == ".qdstrm":  # a package without the part that makes reports of it
+        importer = next(path for pattern in IMPORTERS for path in Path("/").glob(pattern[1:]))
+        made = report.with_suffix(".nsys-rep")
+        subprocess.run([importer, "-i", report, "-o", made], check=True, capture_output=True)
+        report = made
+    table = Path(work, "report.sqlite")
+    export = ["nsys", "export", "--type=sqlite", "--force-overwrite=true", "-o", table, report]
+    subprocess.run(export, check=True, capture_output=True)
+    rows = sqlite3.connect(table).execute(
+        "select e.globalTid >> 24 & 16777215, coalesce(e.text, s.value) from NVTX_EVENTS e left join StringIds s "
+        f"on s.id = e.textId where e.eventType in {RANGES}"
+    )
+    found = collections.defaultdict(list)
+    for pid, text in rows:
+        found[pid].append(text)
+    return found
+
+
+def end(engine, segments):
+    """Ends vLLM and not nsys above it, which then writes its report. nsys starts it in a session of its own."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            is_ours = f"STEPSCOPE_DIR={segments}".encode() in (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if is_ours and b"vllm.entrypoints.cli.main" in command and b"profile" not in command:
+            os.kill(int(folder.name), signal.SIGTERM)
+    eventually("nsys ends", lambda: not engine.alive(), 180)
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--model", required=True)
+    arguments.add_argument("--stepscope", required=True)
+    arguments.add_argument("--work", required=True)
+    arguments.add_argument("--tensor-parallel-size", type=int, default=1)
+    options = arguments.parse_args()
+    ranks, work = options.tensor_parallel_size, options.work
+    segments = os.path.join(work, "segments")
+    os.makedirs(segments, mode=0o700)
+    report = Path(work, "report")
+    line = ["nsys", "profile", "--trace=nvtx", "--sample=none", "--cpuctxsw=none", "--capture-range=nvtx",
+            "--nvtx-capture=capture@stepscope", "--capture-range-end=stop", "-o", str(report)]
+    # nsys sees a process that was forked only once it executes a program.
+    spawn = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "STEPSCOPE_DIR": segments}
+    with Sidecar(options.stepscope, work, segments) as sidecar:
+        python = os.path.join(work, "venv/bin/python")
+        with Engine("nsys", python, options, work, before=line, **spawn) as engine:
+            eventually("the ranks are seen", lambda: len(sidecar.get("ranks")["ranks"]) == ranks, 60)
+            with Traffic(engine):
+                started = sidecar.start(delay_iterations=DELAY, max_iterations=COUNT)
+                manifest = sidecar.finished(started["capture_id"])
+            end(engine, segments)
+        check.assertIs(manifest["complete"], True, manifest)
+        check.assertTrue(manifest["ranks"][0]["profiler"]["capture_range"], manifest["ranks"])
+        check.assertEqual([rank["iterations"] for rank in manifest["ranks"]], [COUNT] * ranks)
+        wanted = collections.defaultdict(list)
+        for row in sidecar.ledger(manifest["capture_id"]):
+            wanted[row["rank"]].append(
+                f"execute_context_{row['context_requests']}({row['context_tokens']})"
+                f"_generation_{row['generation_requests']}({row['generation_tokens']})"
+            )
+    made = [path for path in Path(work).glob("report*") if path.suffix in (".qdstrm", ".nsys-rep")]
+    check.assertEqual(len(made), 1, made)
+    found = ranges(made[0], work)
+    check.assertEqual(sum(texts.count("capture") for texts in found.values()), 1, found)
+    # Names without the batch are vLLM's own, where its own annotations are on.
+    sliced = {pid: [text for text in texts if text.startswith("execute_context_")] for pid, texts in found.items()}
+    sliced = [texts for texts in sliced.values() if texts]
+    check.assertEqual(sorted(map(sorted, sliced)), sorted(map(sorted, wanted.values())))
+    print(f"  one capture, and of each of {ranks} rank(s) exactly its {COUNT} iterations, named as in the ledger", flush=True)
+
+
+if __name__ == "__main__":
+    main()
