@@ -12,6 +12,7 @@ use super::finding::Finding;
 use super::processes::words;
 use super::space;
 use crate::launch::line::{Line, quoted};
+use crate::launch::nsys::KEEP_ENVIRONMENT;
 use crate::launch::problem::{self, Facts, Loss};
 
 const ABOUT: &str = "launch";
@@ -26,6 +27,8 @@ struct Process {
     parent: i32,
     words: Vec<String>,
     environment: BTreeMap<String, String>,
+    /// The process has written over where its environment began: with its title, which is longer than its command line was.
+    titled: bool,
     /// Where its stack and its environment begin; 0 where that may not be read.
     places: (u64, u64),
 }
@@ -47,6 +50,10 @@ impl Process {
             pid,
             parent: fields.get(1)?.parse().ok()?,
             words,
+            titled: environ
+                .split(|&byte| byte == 0)
+                .next()
+                .is_some_and(|first| !environ.is_empty() && !first.contains(&b'=')),
             environment: environ.split(|&byte| byte == 0).filter_map(pair).collect(),
             places: (number(28), number(50)),
         })
@@ -74,6 +81,8 @@ struct Session {
     line: Line,
     ranks: Vec<i32>,
     forked: Vec<i32>,
+    /// Whose environment their own title has written over.
+    titled: Vec<i32>,
 }
 
 /// Looks at the processes that hold a segment.
@@ -97,10 +106,14 @@ pub(super) fn look(proc: &Path, attached: &[i32]) -> Vec<Finding> {
                 line,
                 ranks: Vec::new(),
                 forked: Vec::new(),
+                titled: Vec::new(),
             });
             session.ranks.push(process.pid);
             if forked {
                 session.forked.push(process.pid);
+            }
+            if process.titled {
+                session.titled.push(process.pid);
             }
         } else if process.variable("NSYS_PROFILING_SESSION_ID").is_some() {
             findings.push(Finding::warn(
@@ -112,6 +125,7 @@ pub(super) fn look(proc: &Path, attached: &[i32]) -> Vec<Finding> {
     }
     for session in sessions.values() {
         findings.extend(judge(session));
+        findings.extend(titled(session));
         findings.extend(rooms(proc, session));
     }
     findings
@@ -132,7 +146,7 @@ fn ancestors(proc: &Path, process: &Process) -> Vec<Process> {
 
 /// What this nsys will not capture.
 fn judge(session: &Session) -> Vec<Finding> {
-    let Session { nsys, line, ranks, forked } = session;
+    let Session { nsys, line, ranks, forked, .. } = session;
     let facts = Facts { forked, traces: &[] };
     let problems = problem::problems(line, &facts);
     let ranks: Vec<String> = ranks.iter().map(i32::to_string).collect();
@@ -154,6 +168,23 @@ fn judge(session: &Session) -> Vec<Finding> {
         }
     };
     problems.iter().map(finding).collect()
+}
+
+/// Ranks that wrote their title over the environment, into which nsys's library keeps pointers: its range then has another name.
+fn titled(session: &Session) -> Option<Finding> {
+    if session.titled.is_empty() || session.line.get("capture-range") != Some("nvtx") {
+        return None;
+    }
+    let ranks: Vec<String> = session.titled.iter().map(i32::to_string).collect();
+    let (name, value) = KEEP_ENVIRONMENT;
+    let mut line = session.line.clone();
+    line.environment.push((name.into(), value.into()));
+    let what = format!(
+        "no window of {} will begin a report: its title is written over the environment (setproctitle), where nsys keeps \
+         the name of the range that it waits for",
+        ranks.join(", ")
+    );
+    Some(Finding::bad(NSYS, what, format!("restart the engine with: {line}")))
 }
 
 /// Room for the reports: where they are kept while nsys runs, and where they go.
@@ -267,6 +298,22 @@ mod tests {
         assert!(mend.contains("nsys profile --trace=nvtx") && mend.contains("--trace-fork-before-exec=true"), "{mend}");
         let good = found(tree, &[14]);
         assert!(good.iter().any(|f| f.about == NSYS && f.what.contains("each window of any capture")), "{good:?}");
+    }
+
+    #[test]
+    fn a_rank_whose_title_hides_the_range_from_nsys_is_named_with_the_line_that_mends_it() {
+        for (environ, is_bad) in
+            [(&b"\0\0\0\0LANG=C\0"[..], true), (b"ker\0\0", true), (b"LANG=C\0", false), (b"", false)]
+        {
+            let tree: &[Fake<'_>] = &[(10, 1, GOOD, b"", 1), (12, 10, "VLLM::Worker", environ, 3)];
+            let findings = found(tree, &[12]);
+            let bad: Vec<&Finding> = findings.iter().filter(|f| f.level == Level::Bad).collect();
+            assert_eq!(bad.len(), usize::from(is_bad), "{findings:?}");
+            if let Some(bad) = bad.first() {
+                assert!(bad.what.contains("setproctitle"), "{bad:?}");
+                assert!(bad.mend.as_deref().unwrap_or_default().contains("SPT_NOENV=1 nsys profile"), "{bad:?}");
+            }
+        }
     }
 
     #[test]

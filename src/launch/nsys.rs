@@ -160,12 +160,19 @@ pub fn line(wanted: &Wanted, nsys: Option<&Nsys>, program: &str, gpu: bool) -> L
             line.set(&name, &value.unwrap_or_default());
         }
     }
-    // Forked workers are not traced, and a CUDA context does not survive a fork: vLLM spawns its workers if told so.
-    if !wanted.forks && is_vllm(&line.command) {
-        line.environment.push(("VLLM_WORKER_MULTIPROC_METHOD".into(), "spawn".into()));
+    if is_vllm(&line.command) {
+        line.environment.push((KEEP_ENVIRONMENT.0.into(), KEEP_ENVIRONMENT.1.into()));
+        // Forked workers are not traced, and a CUDA context does not survive a fork: vLLM spawns its workers if told so.
+        if !wanted.forks {
+            line.environment.push(("VLLM_WORKER_MULTIPROC_METHOD".into(), "spawn".into()));
+        }
     }
     line
 }
+
+/// Keeps setproctitle, with which vLLM names its processes, from writing over the environment: nsys's library keeps pointers
+/// into it, and then waits for a range of another name (seen with nsys 2022.4: no NVTX range began a report).
+pub const KEEP_ENVIRONMENT: (&str, &str) = ("SPT_NOENV", "1");
 
 /// Whether it runs vLLM, as far as its words tell.
 fn is_vllm(command: &[String]) -> bool {
@@ -200,7 +207,7 @@ mod tests {
         let line = line(&wanted(Range::Cuda, &["/usr/bin/vllm", "serve", "m"]), None, "nsys", true);
         assert_eq!(
             line.to_string(),
-            "VLLM_WORKER_MULTIPROC_METHOD=spawn nsys profile --trace=cuda,nvtx --sample=none --cpuctxsw=none \
+            "SPT_NOENV=1 VLLM_WORKER_MULTIPROC_METHOD=spawn nsys profile --trace=cuda,nvtx --sample=none --cpuctxsw=none \
              --cuda-graph-trace=node --capture-range=cudaProfilerApi --capture-range-end=repeat --force-overwrite=true \
              --output=report /usr/bin/vllm serve m"
         );

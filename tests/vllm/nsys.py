@@ -65,8 +65,9 @@ def main():
     report = Path(work, "report")
     line = ["nsys", "profile", "--trace=nvtx", "--sample=none", "--cpuctxsw=none", "--capture-range=nvtx",
             "--nvtx-capture=capture@stepscope", "--capture-range-end=stop", "-o", str(report)]
-    # nsys sees a process that was forked only once it executes a program.
-    spawn = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "STEPSCOPE_DIR": segments}
+    # nsys sees a process that was forked only once it executes a program, and keeps pointers into the environment, which
+    # vLLM overwrites with the names of its processes unless setproctitle is told not to.
+    spawn = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "SPT_NOENV": "1", "STEPSCOPE_DIR": segments}
     with Sidecar(options.stepscope, work, segments) as sidecar:
         python = os.path.join(work, "venv/bin/python")
         with Engine("nsys", python, options, work, before=line, **spawn) as engine:
