@@ -17,6 +17,7 @@
 //! | [`helper`] | closing on an idle or stuck engine, by lease, by force |
 //! | [`process`], [`job`] | joining, leaving, forking: which segment this process writes, and for which job |
 //! | [`state`] | the words of the idle step, and the joined process |
+//! | [`once`] | what is looked for once in a process |
 //! | [`threads`] | one ring per thread |
 //! | [`sources`], [`describe`] | who drives the steps; what this agent is, in JSON |
 //!
@@ -41,6 +42,7 @@ mod helper;
 mod hook;
 mod job;
 mod nvtx;
+mod once;
 mod process;
 mod profiler;
 mod sources;

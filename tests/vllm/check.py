@@ -1,11 +1,11 @@
 """Windows out of a real vLLM: exact, equal on all ranks, and with the numbers that vLLM itself logs. Run by run.sh."""
 
-import argparse
 import collections
 import os
 import unittest
 
 from engine import Engine, Sidecar, Traffic, eventually
+from engine import options as options_of
 
 PROMPTS = ["def main(argv):", "import os, sys", "class Window:\n    ", "for i in range(10):", "return the first of"]
 LOGGED = ["--enable-logging-iteration-details"]
@@ -61,13 +61,7 @@ def exact(sidecar, engine, manifest, ranks, iterations, delay):
 
 
 def main():
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--plain-python", required=True)
-    arguments.add_argument("--model", required=True)
-    arguments.add_argument("--stepscope", required=True)
-    arguments.add_argument("--work", required=True)
-    arguments.add_argument("--tensor-parallel-size", type=int, default=1)
-    options = arguments.parse_args()
+    options = options_of("plain-python")
     ranks, work = options.tensor_parallel_size, options.work
     segments = os.path.join(work, "segments")
     os.makedirs(segments, mode=0o700)

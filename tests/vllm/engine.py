@@ -1,5 +1,6 @@
 """A real vLLM and a real sidecar as child processes, and the HTTP that the check speaks with them."""
 
+import argparse
 import json
 import os
 import re
@@ -17,6 +18,15 @@ ITERATION = re.compile(
     r"Iteration\((\d+)\): (\d+) context requests, (\d+) context tokens, "
     r"(\d+) generation requests, (\d+) generation tokens"
 )
+
+
+def options(*more):
+    """What the scripts pass on; ``more`` are required words of one of them."""
+    arguments = argparse.ArgumentParser()
+    for name in ("model", "stepscope", "work", *more):
+        arguments.add_argument(f"--{name}", required=True)
+    arguments.add_argument("--tensor-parallel-size", type=int, default=1)
+    return arguments.parse_args()
 
 
 def surroundings() -> dict:

@@ -1,6 +1,5 @@
 """A window out of a real vLLM under the real nsys: the slice holds exactly its iterations, of every rank. Run by nsys.sh."""
 
-import argparse
 import collections
 import os
 import signal
@@ -10,6 +9,7 @@ import unittest
 from pathlib import Path
 
 from engine import Engine, Sidecar, Traffic, eventually
+from engine import options as options_of
 
 DELAY, COUNT = 20, 6
 IMPORTERS = ("/usr/lib/nsight-systems/host-linux-x64/QdstrmImporter", "/opt/nvidia/nsight-systems/*/host-*/QdstrmImporter")
@@ -53,12 +53,7 @@ def end(engine, segments):
 
 
 def main():
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--model", required=True)
-    arguments.add_argument("--stepscope", required=True)
-    arguments.add_argument("--work", required=True)
-    arguments.add_argument("--tensor-parallel-size", type=int, default=1)
-    options = arguments.parse_args()
+    options = options_of()
     ranks, work = options.tensor_parallel_size, options.work
     segments = os.path.join(work, "segments")
     os.makedirs(segments, mode=0o700)

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_void};
 
-use crate::agent::guard::Once;
+use crate::agent::once::Once;
 
 /// `CUcontext`.
 pub(in crate::agent) type Context = *mut c_void;

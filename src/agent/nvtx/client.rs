@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, c_void};
 
-use crate::agent::guard::Once;
+use crate::agent::once::Once;
 use crate::wire::system;
 
 use super::abi::{self, Attributes, Handle, core2, module};

@@ -13,7 +13,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::agent::guard::Once;
+use crate::agent::once::Once;
 use crate::wire::system;
 use crate::wire::text::PathText;
 

@@ -1,7 +1,7 @@
 //! Which ranges are iterations: `STEPSCOPE_NVTX_STEP`, a text, or the beginning of one with `*` at its end, with `@DOMAIN`
 //! behind it where only one domain is meant.
 
-use crate::agent::guard::Once;
+use crate::agent::once::Once;
 use crate::wire::record::Batch;
 use crate::wire::system;
 use crate::wire::text::FixedText;
