@@ -38,8 +38,8 @@ fn load<T: Copy>(path: &Path, symbol: &str) -> T {
 }
 
 impl Agent {
-    /// Builds and loads it.
-    pub fn load() -> Self {
+    /// Builds it; the library.
+    pub fn build() -> PathBuf {
         let folder = target().join("agent-check");
         let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["rustc", "--lib", "--crate-type", "cdylib", "--no-default-features", "--features", "agent"])
@@ -48,7 +48,12 @@ impl Agent {
             .env("CARGO_TARGET_DIR", &folder)
             .status();
         assert!(built.is_ok_and(|s| s.success()), "the agent library was not built");
-        let get_api: GetApi = load(&folder.join("agent/libstepscope.so"), "stepscope_get_api");
+        folder.join("agent/libstepscope.so")
+    }
+
+    /// Builds and loads it.
+    pub fn load() -> Self {
+        let get_api: GetApi = load(&Self::build(), "stepscope_get_api");
         // SAFETY: valid for ever, says the header.
         let api = unsafe { get_api(ABI).as_ref() }.expect("the library speaks our version");
         Self { api, get_api }

@@ -12,6 +12,7 @@ use stepscope::collector::Collector;
 use stepscope::collector::source::Arming;
 use stepscope::wire::clock::monotonic_ns;
 use stepscope::wire::control::profiler;
+use stepscope::wire::gate::State;
 use stepscope::wire::layout::NONE;
 use stepscope::wire::segment::Trust;
 
@@ -92,17 +93,31 @@ fn serve(folder: &Path) {
                 }
             }
             // From the next iteration until it is withdrawn.
-            "arm" => {
-                let source = &mut collector.sources_mut()[0];
-                source.renew_lease(monotonic_ns() + 3_600_000_000_000);
-                let first = source.begun() + 1;
-                source.arm(&Arming {
-                    first_iteration: first,
-                    last_iteration: NONE,
-                    profiler: profiler::STEPS,
-                    profiler_iteration: first,
-                });
-                source.wake();
+            "arm" => arm(&mut collector, NONE, profiler::STEPS),
+            // The next iteration alone.
+            "arm once" => arm(&mut collector, 1, profiler::STEPS),
+            "arm once cuda" => arm(&mut collector, 1, LEAD),
+            "arm once cuda, waiting" => {
+                arm(&mut collector, 1, LEAD | profiler::SYNCHRONIZE_OPEN | profiler::SYNCHRONIZE_CLOSE)
+            }
+            // Loads the driver, on the helper's thread.
+            "probe" => {
+                let source = &collector.sources()[0];
+                source.probe();
+                while !source.has_answered() {
+                    std::thread::yield_now();
+                }
+            }
+            "was it closed" => {
+                let source = &collector.sources()[0];
+                let window = source.observe();
+                let facts = window.facts;
+                assert_eq!(window.gate.1, State::Closed);
+                assert_eq!((facts.first_iteration, facts.last_iteration), (window.begun - 1, window.begun - 1));
+            }
+            "was it profiled" => {
+                let calls = collector.sources()[0].observe().calls;
+                assert_eq!((calls.start_code, calls.stop_code), (Some(0), Some(0)), "the profiler was not called");
             }
             "withdraw" => collector.sources_mut()[0].withdraw(),
             "drain" => drain(&collector),
@@ -118,6 +133,18 @@ fn serve(folder: &Path) {
         }
         println!("ok");
     }
+}
+
+/// The profiler `cuda`, its calls made by this rank.
+const LEAD: u64 = profiler::STEPS | profiler::CUDA | profiler::LEADER;
+
+fn arm(collector: &mut Collector, iterations: u64, profiler: u64) {
+    let source = &mut collector.sources_mut()[0];
+    source.renew_lease(monotonic_ns() + 3_600_000_000_000);
+    let first_iteration = source.begun() + 1;
+    let last_iteration = first_iteration.saturating_add(iterations.saturating_sub(1));
+    source.arm(&Arming { first_iteration, last_iteration, profiler, profiler_iteration: first_iteration });
+    source.wake();
 }
 
 fn drain(collector: &Collector) {

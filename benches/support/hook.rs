@@ -35,7 +35,7 @@ pub const BUDGETS: &[Budget] = &[
 
 /// A joined agent and its consumer.
 pub struct Bench {
-    agent: Agent,
+    pub agent: Agent,
     consumer: Rc<RefCell<Consumer>>,
     empty: extern "C" fn() -> u64,
     _folder: tempfile::TempDir,
@@ -58,36 +58,52 @@ impl Bench {
         Self { agent, consumer, empty: empty_function(folder.path()), _folder: folder }
     }
 
+    /// Gives the consumer an order each time it is called.
+    pub fn teller(&self, order: &'static str) -> impl FnMut() + use<> {
+        let consumer = self.consumer.clone();
+        move || consumer.borrow_mut().tell(order)
+    }
+
+    /// An iteration.
+    pub fn stepper(&self) -> impl Fn() + Copy + use<> {
+        let (begin, end) = (self.agent.api.step_begin, self.agent.api.step_end);
+        move || {
+            black_box(begin());
+            end();
+        }
+    }
+
+    /// Opens a window, with one iteration.
+    pub fn opener(&self) -> impl FnMut() + use<> {
+        let (mut arm, step) = (self.teller("arm"), self.stepper());
+        move || {
+            arm();
+            step();
+        }
+    }
+
+    /// Closes it, once what was recorded is counted.
+    pub fn closer(&self) -> impl FnMut() + use<> {
+        let mut orders = ["still", "drain", "was it recorded", "withdraw"].map(|order| self.teller(order));
+        let step = self.stepper();
+        move || {
+            orders.iter_mut().for_each(|order| order());
+            step();
+        }
+    }
+
     /// All of ours, in the order of the table.
     pub fn contenders(&self) -> Vec<Contender<'_>> {
         let api = self.agent.api;
         let (begin, end, get_api, empty) = (api.step_begin, api.step_end, self.agent.get_api, self.empty);
         let clock = ClockKind::detect();
         let (mut ring, mut timed_ring) = (HeapRing::new(), HeapRing::new());
-        let tell = |order: &'static str| {
-            let consumer = self.consumer.clone();
-            move || consumer.borrow_mut().tell(order)
-        };
-        let step = move || {
-            black_box(begin());
-            end();
-        };
-        let open = |is_live: bool| {
-            let (arm, live) = (tell("arm"), tell("live"));
+        let step = self.stepper();
+        let open_live = || {
+            let (mut open, mut live) = (self.opener(), self.teller("live"));
             move || {
-                arm();
-                // Opens the window.
-                step();
-                if is_live {
-                    live();
-                }
-            }
-        };
-        let close = || {
-            let orders = [tell("still"), tell("drain"), tell("was it recorded"), tell("withdraw")];
-            move || {
-                orders.iter().for_each(|order| order());
-                step();
+                open();
+                live();
             }
         };
         vec![
@@ -128,7 +144,9 @@ impl Bench {
                 timed_ring.start();
                 (0..n).for_each(|i| _ = black_box(timed_ring.push(&[i, clock.ticks(), i, i, i, i, i, i])));
             }),
-            Contender::new(SPAN, RECORDED, move |n| (0..n).for_each(|_| step())).before(open(false)).after(close()),
+            Contender::new(SPAN, RECORDED, move |n| (0..n).for_each(|_| step()))
+                .before(self.opener())
+                .after(self.closer()),
             Contender::new("the same with step_batch", RECORDED, move |n| {
                 for i in 0..n as u32 {
                     black_box(begin());
@@ -136,9 +154,11 @@ impl Bench {
                     end();
                 }
             })
-            .before(open(false))
-            .after(close()),
-            Contender::new(LIVE, RECORDED, move |n| (0..n).for_each(|_| step())).before(open(true)).after(close()),
+            .before(self.opener())
+            .after(self.closer()),
+            Contender::new(LIVE, RECORDED, move |n| (0..n).for_each(|_| step()))
+                .before(open_live())
+                .after(self.closer()),
         ]
     }
 }

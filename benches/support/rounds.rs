@@ -52,23 +52,33 @@ pub struct Results {
 
 /// Runs all of them `rounds` times in turn, after two rounds that do not count.
 pub fn run(contenders: &mut [Contender<'_>], rounds: usize) -> Results {
-    let mut rows = vec![Vec::new(); contenders.len()];
-    for round in 0..rounds + 2 {
-        for (row, contender) in rows.iter_mut().zip(contenders.iter_mut()) {
-            (contender.before)();
-            let begin = thread_cpu_ns();
-            (contender.run)(contender.operations);
-            let spent = thread_cpu_ns() - begin;
-            (contender.after)();
-            if round >= 2 {
-                row.push(spent as f64 / contender.operations as f64);
-            }
-        }
-    }
-    Results { names: contenders.iter().map(|c| c.name).collect(), rows }
+    let names = contenders.iter().map(|c| c.name).collect();
+    Results::of(names, rounds, || contenders.iter_mut().map(once).collect())
+}
+
+/// One batch: nanoseconds per operation.
+pub fn once(contender: &mut Contender<'_>) -> f64 {
+    (contender.before)();
+    let begin = thread_cpu_ns();
+    (contender.run)(contender.operations);
+    let spent = thread_cpu_ns() - begin;
+    (contender.after)();
+    spent as f64 / contender.operations as f64
 }
 
 impl Results {
+    /// Of so many rounds, after two that do not count.
+    pub fn of(names: Vec<&'static str>, rounds: usize, mut round: impl FnMut() -> Vec<f64>) -> Self {
+        let mut rows = vec![Vec::new(); names.len()];
+        for number in 0..rounds + 2 {
+            let measured = round();
+            if number >= 2 {
+                rows.iter_mut().zip(measured).for_each(|(row, ns)| row.push(ns));
+            }
+        }
+        Self { names, rows }
+    }
+
     fn row(&self, name: &str) -> &[f64] {
         let at = self.names.iter().position(|n| *n == name);
         at.map_or_else(|| panic!("no contender is called {name}"), |at| &self.rows[at])

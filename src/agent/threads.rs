@@ -12,7 +12,6 @@ use crate::wire::layout::{Owner, RingDescriptor};
 use crate::wire::names;
 use crate::wire::record::{DOMAIN_SLOTS, NAME_SLOTS, Record, Span, SpanName, TextPart, Thread};
 use crate::wire::ring::{MappedRing, Producer, RingMemory, claim};
-use crate::wire::text::FixedText;
 
 use super::state::{self, Joined};
 
@@ -143,9 +142,8 @@ impl Handle {
     fn define(&mut self, generation: u32, slot: u16, text: Text<'_>, index: usize) -> Option<u16> {
         let key = self.texts.get_mut(index)?;
         *key = 0;
-        let bytes = FixedText::from_bytes(text.bytes);
         let mut part = 0;
-        while let Some(record) = TextPart::of(generation, slot, &bytes, part) {
+        while let Some(record) = TextPart::of(generation, slot, text.bytes, part) {
             if !self.push_sparing(&Record::Text(record)) {
                 return None;
             }

@@ -15,7 +15,7 @@
 //! it holds until the next text of that slot, or of another generation, comes along the same ring. Slot 0 is none.
 
 use super::layout::NONE;
-use super::text::FixedText;
+use super::text::cut;
 
 /// Longest name that stands in its span.
 pub const SHORT_BYTES: usize = 32;
@@ -147,8 +147,8 @@ pub struct TextPart {
 
 impl TextPart {
     /// Part `part` of a text; `None` behind its end.
-    pub fn of(generation: u32, slot: u16, text: &FixedText<{ TEXT_BYTES + 1 }>, part: u16) -> Option<Self> {
-        let text = text.as_bytes();
+    pub fn of(generation: u32, slot: u16, text: &[u8], part: u16) -> Option<Self> {
+        let text = cut(text, TEXT_BYTES);
         let rest =
             text.get(usize::from(part).wrapping_mul(PART_BYTES)..).filter(|rest| !rest.is_empty() || part == 0)?;
         let mut bytes = [0u64; 6];
@@ -289,16 +289,18 @@ mod tests {
 
         #[test]
         fn a_text_is_put_together_from_its_parts(text in ".{0,300}", generation: u32, slot: u16) {
-            let text = FixedText::from(text.as_str());
-            let parts = (0..).map_while(|part| TextPart::of(generation, slot, &text, part));
+            let kept = cut(text.as_bytes(), TEXT_BYTES);
+            prop_assert!(text.len() > TEXT_BYTES || kept == text.as_bytes());
+            prop_assert!(std::str::from_utf8(kept).is_ok() && kept.len() + 3 >= text.len().min(TEXT_BYTES));
+            let parts = (0..).map_while(|part| TextPart::of(generation, slot, text.as_bytes(), part));
             let mut whole = Vec::new();
             for part in parts {
                 prop_assert_eq!(Record::decode(&Record::Text(part).encode()), Some(Record::Text(part)));
-                prop_assert_eq!(usize::from(part.length), text.as_bytes().len());
+                prop_assert_eq!(usize::from(part.length), kept.len());
                 whole.extend(part.bytes.iter().flat_map(|word| word.to_ne_bytes()));
             }
-            whole.truncate(text.as_bytes().len());
-            prop_assert_eq!(whole, text.as_bytes());
+            whole.truncate(kept.len());
+            prop_assert_eq!(whole, kept);
         }
     }
 }

@@ -74,13 +74,7 @@ impl<const N: usize> FixedText<N> {
     /// The same, no longer than `bytes`.
     #[must_use]
     pub fn shortened(&self, bytes: usize) -> Self {
-        let mut short = Self::new();
-        let mut end = bytes.min(self.length);
-        while end > 0 && self.bytes.get(end).is_some_and(|&byte| byte & 0xc0 == 0x80) {
-            end -= 1;
-        }
-        short.push(self.as_bytes().get(..end).unwrap_or_default());
-        short
+        *Self::new().push(cut(self.as_bytes(), bytes))
     }
 
     /// The text.
@@ -114,17 +108,23 @@ impl<const N: usize> FixedText<N> {
     }
 }
 
+/// The beginning of a text, at most so many bytes, cut at a character.
+pub fn cut(text: &[u8], bytes: usize) -> &[u8] {
+    let mut end = text.len().min(bytes);
+    while end > 0 && text.get(end).is_some_and(|&byte| byte & 0xc0 == 0x80) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
 /// Copies what fits, cut at a character; says how much. Not for each size of text anew.
 #[inline(never)]
 fn fill(room: &mut [u8], more: &[u8]) -> usize {
-    let mut end = more.len().min(room.len());
-    while end > 0 && more.get(end).is_some_and(|&byte| byte & 0xc0 == 0x80) {
-        end -= 1;
-    }
-    for (slot, &byte) in room.iter_mut().zip(more.iter().take(end)) {
+    let kept = cut(more, room.len());
+    for (slot, &byte) in room.iter_mut().zip(kept) {
         *slot = byte;
     }
-    end
+    kept.len()
 }
 
 impl<const N: usize> Default for FixedText<N> {

@@ -46,9 +46,8 @@ static const struct callbacks callbacks[2] = {{sizeof(struct callbacks), table_0
 static const void *export_0(uint32_t id) { return id == 1 ? &callbacks[0] : NULL; }
 static const void *export_1(uint32_t id) { return id == 1 ? &callbacks[1] : NULL; }
 
-static void initialise(int n) {
+static void connect_to(int n, const char *path) {
   instances[n].ready = 1;
-  const char *path = getenv("NVTX_INJECTION64_PATH");
   void *library = path ? dlopen(path, RTLD_LAZY) : NULL;
   if (!library) return;
   int (*entry)(const void *(*)(uint32_t));
@@ -57,7 +56,7 @@ static void initialise(int n) {
 }
 
 static slot *of(int n, int core2) {
-  if (!instances[n].ready) initialise(n);
+  if (!instances[n].ready) connect_to(n, getenv("NVTX_INJECTION64_PATH"));
   return core2 ? instances[n].core2 : instances[n].core;
 }
 

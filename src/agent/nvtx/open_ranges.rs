@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::agent::state;
 use crate::agent::threads;
+use crate::wire::record::TEXT_BYTES;
+use crate::wire::text::cut;
 
 use super::abi::Handle;
-use super::message::{self, Message, Narrow};
+use super::message::{self, Message};
 use super::names::{self, Named};
 use super::spans::{self, Window};
 
@@ -24,9 +26,10 @@ const BUSY: u64 = u64::MAX;
 struct Place {
     begin_ticks: u64,
     domain: Handle,
-    /// A registered name; else it is in `text`.
+    /// A registered name; else so many bytes of `text`.
     known: Option<&'static Named>,
-    text: Narrow,
+    length: usize,
+    text: [u8; TEXT_BYTES],
 }
 
 struct Slot {
@@ -48,10 +51,22 @@ static SLOTS: [Slot; RANGES] = [const {
             begin_ticks: 0,
             domain: std::ptr::null_mut(),
             known: None,
-            text: Narrow::new(),
+            length: 0,
+            text: [0; TEXT_BYTES],
         }),
     }
 }; RANGES];
+
+impl Place {
+    fn keep(&mut self, text: &[u8]) {
+        let text = cut(text, TEXT_BYTES);
+        if let Some(room) = self.text.get_mut(..text.len()) {
+            // SAFETY: both are as long as `text`, and cannot overlap: the place is ours alone.
+            unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), room.as_mut_ptr(), text.len()) };
+            self.length = text.len();
+        }
+    }
+}
 
 /// Where a range may be. Ids are counted up by most tools: neighbours get slots of their own.
 fn slots(range: u64) -> impl Iterator<Item = &'static Slot> {
@@ -77,12 +92,12 @@ pub(in crate::agent) fn start(window: Window, domain: Handle, message: Message<'
     // SAFETY: claimed.
     let place = unsafe { &mut *slot.place.get() };
     place.domain = domain;
-    place.known = None;
+    (place.known, place.length) = (None, 0);
     match message {
-        Message::Text(text) => place.text = Narrow::from_bytes(text),
+        Message::Text(text) => place.keep(text),
         // SAFETY: NUL-terminated, says whoever made the message.
-        Message::Wide(text) => place.text = unsafe { message::narrow(text) },
-        Message::Nothing => place.text = Narrow::new(),
+        Message::Wide(text) => place.keep(unsafe { message::narrow(text) }.as_bytes()),
+        Message::Nothing => {}
         Message::Registered(named) => place.known = Some(named.unwrap_or(&names::UNKNOWN)),
     }
     place.begin_ticks = joined.clock.ticks();
@@ -104,7 +119,7 @@ pub(in crate::agent) fn end(window: Window, range: u64) {
         let place = unsafe { &*slot.place.get() };
         let name = match place.known {
             Some(named) => spans::name_of(named),
-            None => spans::name_of_bytes(place.text.as_bytes()),
+            None => spans::name_of_bytes(place.text.get(..place.length).unwrap_or_default()),
         };
         spans::record(joined, window, place.domain, name, (place.begin_ticks, end_ticks), None);
     }

@@ -14,6 +14,7 @@ use crate::agent::state::{self, Joined};
 use crate::agent::threads::{self, Name, Text};
 use crate::wire::clock::ClockKind;
 use crate::wire::record::{SHORT_BYTES, Span, SpanName, TEXT_BYTES};
+use crate::wire::text::cut;
 
 use super::abi::Handle;
 use super::message::{self, Message};
@@ -288,15 +289,6 @@ impl Stack {
         let end = |open: &Open| if let Kept::Copied(at, length) = open.name { at.wrapping_add(length) } else { 0 };
         self.open.get(..self.depth).unwrap_or_default().iter().map(end).max().unwrap_or(0)
     }
-}
-
-/// The beginning of a text, cut at a character.
-fn cut(text: &[u8], bytes: usize) -> &[u8] {
-    let mut end = text.len().min(bytes);
-    while end > 0 && text.get(end).is_some_and(|&byte| byte & 0xc0 == 0x80) {
-        end = end.wrapping_sub(1);
-    }
-    text.get(..end).unwrap_or_default()
 }
 
 #[cfg(test)]
