@@ -67,8 +67,8 @@ pub enum Command {
     ///
     /// Sets the environment and becomes the command (same process, same exit code). Name what an iteration is: NVTX ranges
     /// that the engine emits (--nvtx-step), or a Python function (--step, with our package in the engine's Python). With
-    /// --nvtx-step the agent library is preloaded and stands in front of whatever tool listens to NVTX, nsys included:
-    /// the tool sees every range as before, whether it is started inside `exec` or around it.
+    /// --nvtx-step or --nvtx the agent library is preloaded and stands in front of whatever tool listens to NVTX, nsys
+    /// included: the tool sees every range as before, whether it is started inside `exec` or around it.
     ///
     /// Example: stepscope exec --nvtx-step 'execute_*' -- ./engine
     Exec(Box<ExecArguments>),
@@ -312,6 +312,9 @@ pub struct ExecArguments {
     /// NVTX range that is an iteration: TEXT or PREFIX*, and @DOMAIN where only one is meant
     #[arg(long, value_name = "PATTERN")]
     pub nvtx_step: Option<String>,
+    /// Show the engine's NVTX ranges in traces; --nvtx-step does so anyway
+    #[arg(long)]
+    pub nvtx: bool,
     /// Each call of this Python function is an iteration: module:Class.method or module:function
     #[arg(long, value_name = "FUNCTION")]
     pub step: Option<String>,

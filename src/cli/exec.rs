@@ -11,13 +11,14 @@ use crate::launch::library;
 pub(super) fn run(arguments: ExecArguments) -> anyhow::Result<Exit> {
     // An empty variable is an unset one.
     let named = arguments.library.filter(|path| !path.as_os_str().is_empty());
-    let library = if arguments.nvtx_step.is_some() || named.is_some() {
+    let library = if arguments.nvtx || arguments.nvtx_step.is_some() || named.is_some() {
         Some(library::find(named.as_deref(), &std::env::current_exe()?)?)
     } else {
         None
     };
     let wanted = Wanted {
         nvtx_step: arguments.nvtx_step,
+        nvtx: arguments.nvtx,
         step: arguments.step,
         job: arguments.job,
         dir: arguments.dir.map(std::path::absolute).transpose()?,

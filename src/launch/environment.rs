@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub struct Wanted {
     /// NVTX ranges that are iterations: a pattern for their text.
     pub nvtx_step: Option<String>,
+    /// Other NVTX ranges are spans, whoever drives the steps.
+    pub nvtx: bool,
     /// `module:Class.method` that runs one iteration.
     pub step: Option<String>,
     /// Name of the job.
@@ -56,7 +58,7 @@ pub fn variables(
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
     .collect();
-    if wanted.nvtx_step.is_some()
+    if (wanted.nvtx || wanted.nvtx_step.is_some())
         && let Some(library) = &wanted.library
     {
         if library.as_os_str().as_encoded_bytes().iter().any(|byte| b": \t\n".contains(byte)) {

@@ -24,6 +24,10 @@ fn the_agent_stands_in_front_of_the_tool_that_was_there() {
     let output =
         command(&arguments).env("NVTX_INJECTION64_PATH", "/tool.so").env("LD_PRELOAD", "/proxy.so").output().unwrap();
     assert_eq!(stdout(&output), format!("{library} /tool.so step* {library}:/proxy.so\n"), "{}", stderr(&output));
+    let arguments = ["exec", "--nvtx", "--library", library, "--", "/bin/sh", "-c", script];
+    let output =
+        command(&arguments).env_remove("LD_PRELOAD").env("NVTX_INJECTION64_PATH", "/tool.so").output().unwrap();
+    assert_eq!(stdout(&output), format!("{library} /tool.so {library}\n"), "{}", stderr(&output));
 }
 
 #[test]

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Checks traces with other people's tools: HolisticTraceAnalysis, and Catapult's trace viewer in a headless Chromium.
 #
-#   tests/trace/check.sh TRACE.json SCREENSHOT.png RANK0.json RANK1.json [...]
+#   tests/trace/check.sh TRACE.json SCREENSHOT.png RANK0.json [RANK1.json ...]
 #
 # What the two need goes to ${STEPSCOPE_TEST_CACHE:-$HOME/.cache/stepscope-tests}; Chromium is taken from PATH or
 # $CHROMIUM, else from apt. What can't be had is skipped, aloud, and the exit code is 77 then; a failed check is 1.
 set -u
 here=$(dirname "$0")
-if [ $# -lt 4 ]; then
+if [ $# -lt 3 ]; then
     sed -n '4p' "$0" >&2
     exit 2
 fi

@@ -1,6 +1,6 @@
 """Loads a capture's one-rank files with HolisticTraceAnalysis and asserts that it sees each as its own rank, with steps.
 
-usage: hta_check.py RANK0.json RANK1.json [...]
+usage: hta_check.py RANK0.json [RANK1.json ...]
 """
 
 import json

@@ -61,6 +61,7 @@ MODEL = """(() => {
         name: process.name,
         counters: Object.values(process.counters).map(c => [c.name, c.numSamples]),
         tracks: Object.values(process.threads).map(t => [t.name, t.sliceGroup.length, nested(t.sliceGroup.slices)]),
+        asynchronous: Object.values(process.threads).reduce((sum, t) => sum + t.asyncSliceGroup.length, 0),
     }));
     return JSON.stringify({processes, warnings: model.importWarnings.map(w => [w.type, w.message])});
 })()"""
@@ -147,6 +148,7 @@ def check(trace, model):
         for track, category in [("iterations", "iteration"), ("steps", "user_annotation"), ("gaps", "gap")]:
             count = sum(1 for e in trace["traceEvents"] if e["pid"] == pid and e.get("cat") == category)
             assert tracks.get(track, (0, 0)) == (count, 0), (name, track, tracks.get(track), count)
+        spans(trace["traceEvents"], pid, tracks, processes[name]["asynchronous"])
         counters = {counter for counter, samples in processes[name]["counters"] if samples}
         assert {"batch size", "tokens"} <= {c.split(".")[-1] for c in counters}, counters
         print(f"{name}: {tracks['iterations'][0]} iterations, {tracks['gaps'][0]} gaps, counters {sorted(counters)}")
@@ -158,6 +160,19 @@ def check(trace, model):
         assert counters.keys() == expected.keys(), (name, counters, expected)
         assert all(0 < counters[c] <= expected[c] for c in expected), (name, counters, expected)
         print(f"{name}: {len(counters)} counters, {sum(counters.values())} values")
+
+
+def spans(events, pid, tracks, asynchronous):
+    """The engine's own ranges, where there are any: every track has its slices, and some lie in others."""
+    own = [e for e in events if e["pid"] == pid and e.get("cat") == "nvtx"]
+    named = {e["tid"]: e["args"]["name"] for e in events if e["pid"] == pid and e["name"] == "thread_name"}
+    counts = collections.Counter(named[e["tid"]] for e in own if e["ph"] == "X")
+    for track, count in counts.items():
+        assert tracks.get(track, (0, 0))[0] == count, (track, tracks.get(track), count)
+    assert asynchronous == sum(e["ph"] == "b" for e in own), asynchronous
+    if counts:
+        assert any(tracks[track][1] for track in counts), "nothing is nested"
+        print(f"  spans: {dict(counts)}, {asynchronous} asynchronous")
 
 
 def main(path, screenshot, viewer):

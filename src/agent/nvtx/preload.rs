@@ -23,8 +23,9 @@ extern "C" fn loaded() {
     let Some(own) = system::variable::<1024>(c"STEPSCOPE_LIBRARY") else { return };
     let off: Option<PathText> = system::variable(c"STEPSCOPE_AGENT");
     let is_off = off.is_some_and(|word| matches!(word.as_bytes(), b"off" | b"0"));
-    let asked = system::variable::<8>(c"STEPSCOPE_NVTX_STEP").is_some();
-    if is_off || !asked || own.is_cut() || !is_this_library(&own) {
+    let preloaded: Option<PathText> = system::variable(c"LD_PRELOAD");
+    let names = |list: PathText| list.as_bytes().split(|byte| b": ".contains(byte)).any(|path| path == own.as_bytes());
+    if is_off || !preloaded.is_some_and(names) || own.is_cut() || !is_this_library(&own) {
         return;
     }
     let tool: Option<PathText> = system::variable(INJECTION);
