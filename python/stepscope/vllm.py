@@ -144,8 +144,8 @@ def _hooks(wrapper_class) -> dict:
         try:
             work = scheduler_output.total_num_scheduled_tokens > 0
             if work and native.step_begin():
-                tell_stream()
                 native.step_batch(*count(scheduler_output))
+                tell_stream()  # last, so that nothing of ours lies between it and the work
         except Exception as error:
             plugin.problem("execute_model", error)
         if not work:
@@ -174,8 +174,8 @@ def _hooks(wrapper_class) -> dict:
         if not self._stepscope_rank:
             return dummy(self, *args, **kwargs) if dummy else self.worker.execute_dummy_batch(*args, **kwargs)
         if native.step_begin():
-            tell_stream()
             native.step_batch(0, 0, 0, 0, DUMMY)
+            tell_stream()
         try:
             return dummy(self, *args, **kwargs) if dummy else self.worker.execute_dummy_batch(*args, **kwargs)
         finally:

@@ -104,6 +104,9 @@ pub enum Command {
     /// A simulated engine: what `demo` runs
     #[command(hide = true)]
     Engine(EngineArguments),
+    /// Asks the CUDA driver: what `doctor` runs
+    #[command(hide = true)]
+    CudaDriver,
 }
 
 /// Which sidecar, and how to speak to it.

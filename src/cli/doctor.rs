@@ -7,6 +7,7 @@ use crate::doctor::{self, Finding, Level};
 
 pub(super) async fn run(arguments: DoctorArguments) -> anyhow::Result<Exit> {
     let mut findings = doctor::examine(arguments.dir.as_deref(), &arguments.python, &arguments.nvml_library);
+    findings.push(doctor::driver::finding(&super::cuda::ask().await));
     findings.push(sidecar(&arguments).await?);
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
     if arguments.json {

@@ -12,6 +12,7 @@ mod captures;
 mod children;
 mod completions;
 mod connect;
+mod cuda;
 mod demo;
 mod doctor;
 mod engine;

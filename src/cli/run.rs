@@ -25,6 +25,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         // These two bring threads and runtimes of their own.
         Command::Serve(arguments) => super::serve::run(&arguments),
         Command::Engine(arguments) => super::engine::run(&arguments),
+        Command::CudaDriver => super::cuda::run(),
         Command::Completions(arguments) => super::completions::run(&arguments),
         Command::Demo(arguments) => block_on(super::demo::run(arguments)),
         Command::Start(arguments) => block_on(super::start::run(arguments)),

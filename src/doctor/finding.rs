@@ -21,7 +21,7 @@ pub enum Level {
 pub struct Finding {
     /// How bad it is.
     pub level: Level,
-    /// What it is about: `folder`, `segment`, `machine`, `gpu`, `process`, `launch`, `nsys`, `python`, `sidecar`.
+    /// What it is about: `folder`, `segment`, `machine`, `gpu`, `cuda`, `process`, `launch`, `nsys`, `python`, `sidecar`.
     pub about: &'static str,
     /// What was found.
     pub what: String,

@@ -2,10 +2,11 @@
 //!
 //! It only reads, and only in ways that can't disturb: a segment is opened read-only, read with `pread`, never mapped
 //! and never locked (so closing it drops no lock, and a file cut short raises no signal). It runs in a short-lived
-//! process of its own.
+//! process of its own, and asks the CUDA driver in yet another one.
 //!
 //! Called by `cli::doctor`. Uses `wire`, `telemetry` to ask NVML, and of `launch` what it knows of nsys's command lines.
 
+pub mod driver;
 mod examine;
 mod finding;
 mod folder;

@@ -8,7 +8,8 @@ use serde_json::Value;
 use stepscope::wire::layout::Role;
 use stepscope::wire::segment::{Identity, Segment};
 
-use super::{stderr, stdout, stepscope};
+use super::{command, stderr, stdout, stepscope};
+use crate::support::fakes::library;
 
 /// The findings about `about`, as (level, what, mend); checks the exit code on the way.
 fn findings(folder: &Path, about: &str) -> Vec<(String, String, String)> {
@@ -126,4 +127,27 @@ fn a_folder_that_everybody_can_write_is_bad() {
     assert!(found[0].0 == "bad" && found[0].2.contains("chmod 0700"), "{found:?}");
     let missing = findings(&folder.path().join("nowhere"), "folder");
     assert!(missing[0].0 == "warn" && missing[0].1.contains("is not there"), "{missing:?}");
+}
+
+#[test]
+fn the_cuda_driver_is_asked_in_a_process_of_its_own() {
+    // One that has all that is asked for, and one that lacks a symbol, at which the process that asks dies.
+    for (driver, level, part) in [
+        ("gpu", "ok", "CUDA driver for CUDA 13.0, cuInit answered 0 (CUDA_SUCCESS); 1 × no GPU: a stand-in"),
+        ("cuda", "bad", "asking the CUDA driver failed: exit status: 101"),
+    ] {
+        let library = library(driver, "libcuda.so.1", &[]);
+        let folder = folder();
+        let output = command(&["doctor", "--json", "--python", "/nonexistent", "--url", "http://127.0.0.1:1"])
+            .args(["--dir", folder.path().to_str().unwrap()])
+            .env("LD_LIBRARY_PATH", library.parent().unwrap())
+            .output()
+            .unwrap();
+        let all: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+        let found: Vec<&Value> =
+            all["findings"].as_array().unwrap().iter().filter(|finding| finding["about"] == "cuda").collect();
+        assert_eq!(found.len(), 1, "{all:#}");
+        assert_eq!(found[0]["level"], level, "{all:#}");
+        assert!(found[0]["what"].as_str().unwrap().starts_with(part), "{all:#}");
+    }
 }

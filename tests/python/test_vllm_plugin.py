@@ -111,7 +111,7 @@ print(plugin.plugin.problems)
         self.python(BEGIN + torch + steps)
         told = [line for line in self.calls() if line.split()[0] in ("begin", "stream", "batch", "end")]
         stream = "stream 0x5000"
-        self.assertEqual(told, ["begin 1", stream, "batch 1 5 0 0 0", "end", "begin 2", stream, "batch 0 0 0 0 1", "end"])
+        self.assertEqual(told, ["begin 1", "batch 1 5 0 0 0", stream, "end", "begin 2", "batch 0 0 0 0 1", stream, "end"])
         failure = "torch.cuda.failure = RuntimeError('mine')\n"
         out = self.run_engine(torch + failure + steps + "print(plugin.plugin.problems)")
         self.assertEqual((out, self.verbs), (["{'time on the device': 2}"], STEP * 2))

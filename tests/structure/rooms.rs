@@ -50,6 +50,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("anyhow", &["cli"]),
     ("indicatif", &["cli", "doctor"]),
+    // Never the agent: it panics and allocates.
+    ("cudarc", &["doctor"]),
     ("comfy_table", &["cli"]),
     ("rusqlite", &["launch"]),
     ("rustix", &["cli"]),
@@ -98,9 +100,9 @@ const WORDS: &[(&str, &[&str])] = &[
     // The environment is only read: engines read theirs in other threads without a lock. Before `main` there are none.
     ("setenv", &["src/agent/nvtx/preload.rs"]),
     ("no_mangle", &["src/agent/ffi.rs"]),
-    // statvfs has no safe form.
-    ("allow(unsafe_code", &["src/wire/mod.rs", "src/agent/mod.rs", "src/doctor/space.rs"]),
-    ("unsafe {", &["src/wire/", "src/agent/", "src/doctor/space.rs"]),
+    // statvfs has no safe form, nor have the driver's presence and version.
+    ("allow(unsafe_code", &["src/wire/mod.rs", "src/agent/mod.rs", "src/doctor/space.rs", "src/doctor/driver.rs"]),
+    ("unsafe {", &["src/wire/", "src/agent/", "src/doctor/space.rs", "src/doctor/driver.rs"]),
     // Exit codes are an enum; a child of `demo` that lost its parent, and a sidecar that lost a thread of its session, have
     // nothing left to do.
     ("process::exit", &["src/cli/children.rs", "src/capture/threads.rs"]),
