@@ -33,6 +33,15 @@ pub struct StartBody {
     /// What to switch on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profiler: Option<String>,
+    /// Where the engine waits for the device: `both`, `end` or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synchronize: Option<String>,
+    /// How many iterations before the window the profiler starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lead_iterations: Option<u64>,
+    /// Which ranks call the profiler: `leader` or `all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cuda_ranks: Option<String>,
     /// One job only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
