@@ -20,7 +20,8 @@ use stepscope::trace::output::{Packing, write_chrome};
 
 const RANKS: u32 = 4;
 const ROUNDS: usize = 3;
-const PYTHON_EVENTS: u64 = 200_000;
+/// As many as make a file of the size that people merge: half a gigabyte.
+const PYTHON_EVENTS: u64 = 4_000_000;
 const PYTHON_MERGE: &str = r#"
 import sys, time
 name, out, files = sys.argv[1], sys.argv[2], sys.argv[3:]
