@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-python3 -m unittest -q test_tools
+PYTHONDONTWRITEBYTECODE=1 python3 -m unittest -q test_tools
 ./run.sh --dry --make "$work/bin" >/dev/null
 
 failed=0

@@ -239,6 +239,7 @@ class Bench:
                 if not attempts_left or self.lab.tool.name != "nsys":
                     raise
                 self.engines.remove(engine)
+                self.lab.tool.end(engine.process.pid)
         self.ranks += ranks
         self.sidecar.attached(self.ranks)
         return engine
@@ -254,6 +255,8 @@ class Bench:
     def close(self):
         for engine in self.engines:
             engine.kill()
+            if self.lab.tool:
+                self.lab.tool.end(engine.process.pid)
         self.sidecar.end()
 
 

@@ -1,7 +1,9 @@
 """What the rows are judged by, where no GPU is needed to see it: reports of nsys, shapes of kernels, nvidia-smi's values."""
 
 import os
+import signal
 import sqlite3
+import subprocess
 import tempfile
 import unittest
 
@@ -37,6 +39,23 @@ class Nsys(unittest.TestCase):
         self.assertEqual(report.ranges, [(PROCESS, "execute", "stepscope", 42), (PROCESS, "own", "default", 0)])
         self.assertEqual(report.captures, [(PROCESS, "capture", "stepscope", 0)])
         self.assertEqual(report.steps(), [42])
+
+
+    def test_the_agent_of_one_that_failed_is_ended_and_no_other(self):
+        def agent(process):
+            words = ["--start-agent", f"--session-name=profile-engine-{process}"]
+            return subprocess.Popen(["sh", "-c", "echo; read line", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+        ours, others = agent(PROCESS), agent(PROCESS + 10)
+        try:
+            for one in (ours, others):
+                one.stdout.readline()
+            tools.Nsys("nsys").end(PROCESS)
+            self.assertEqual(ours.wait(30), -signal.SIGTERM)
+            self.assertIsNone(others.poll())
+        finally:
+            others.communicate(b"\n")
+            ours.communicate()
 
 
 class Kernels(unittest.TestCase):

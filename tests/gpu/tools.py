@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import shutil
+import signal
 import site
 import sqlite3
 import subprocess
@@ -62,6 +63,9 @@ class Cupti:
         if session:
             environment["NSYS_PROFILING_SESSION_ID"] = session
         return command, environment
+
+    def end(self, process):
+        """Nothing stays behind the engine that was started as ``process``."""
 
     def report(self, place, names):
         report = Report()
@@ -155,6 +159,19 @@ class Nsys:
         if not os.path.exists(makes):
             said = (done.stdout + done.stderr).strip().replace("\r", "\n").splitlines()
             raise Short(f"{os.path.basename(command[0])} made no {makes}: {said[-1] if said else done.returncode}")
+
+    def end(self, process):
+        """An nsys that failed leaves its agent running; the agent's session is named after it."""
+        for file in glob.glob("/proc/[0-9]*/cmdline"):
+            try:
+                with open(file, "rb") as words:
+                    said = words.read().split(b"\0")
+                if b"--start-agent" in said and any(
+                    word.startswith(b"--session-name=") and word.endswith(b"-%d" % process) for word in said
+                ):
+                    os.kill(int(file.split("/")[2]), signal.SIGTERM)
+            except OSError:
+                continue  # ended meanwhile, or another user's
 
     def report(self, place, names):
         report = Report()
