@@ -15,7 +15,8 @@ pub(super) fn look(nvml: &Path) -> Finding {
         Ok((0, driver)) => Finding::ok(ABOUT, format!("NVML, driver {driver}: no GPU")),
         Ok((1, driver)) => Finding::ok(ABOUT, format!("NVML, driver {driver}: 1 GPU")),
         Ok((gpus, driver)) => Finding::ok(ABOUT, format!("NVML, driver {driver}: {gpus} GPUs")),
-        Err(reason) if Path::new("/dev/nvidiactl").exists() => Finding::warn(
+        // `/dev/nvidiactl` proves nothing: it can be a left-over.
+        Err(reason) if Path::new("/proc/driver/nvidia/version").exists() => Finding::warn(
             ABOUT,
             format!("there is an NVIDIA driver, and no counters of its GPUs: {reason}"),
             "give the sidecar's container the GPUs' utility capability (NVIDIA_DRIVER_CAPABILITIES=utility)",
