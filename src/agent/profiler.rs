@@ -133,7 +133,9 @@ pub(super) fn remember_context(driver: &Driver) -> *mut c_void {
 /// Makes the engine's context current on this thread, which is our own, or the one that ends the process.
 pub(super) fn enter_context() {
     let context = CONTEXT.load(Ordering::Acquire);
-    if let (Some(driver), false) = (driver(), context.is_null()) {
+    let Some(driver) = driver() else { return };
+    driver.leave_captures_alone();
+    if !context.is_null() {
         // SAFETY: a context that was current on the engine's thread; the driver answers with a code if it is gone.
         unsafe { (driver.set_context)(context) };
     }

@@ -59,6 +59,11 @@ int cuCtxSetCurrent(void *to) {
 int cuProfilerStart(void) { return reply("cuProfilerStart"); }
 #endif
 int cuProfilerStop(void) { return reply("cuProfilerStop"); }
+int cuThreadExchangeStreamCaptureMode(unsigned *mode) {
+  called("cuThreadExchangeStreamCaptureMode", "%u", *mode);
+  *mode = 0;
+  return 0;
+}
 int cuCtxSynchronize(void) { return reply("cuCtxSynchronize"); }
 
 int cuEventCreate(void **event, unsigned flags) {

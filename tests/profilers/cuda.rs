@@ -122,6 +122,8 @@ fn an_idle_engines_profiler_is_stopped_by_the_helper_in_the_engines_context() {
     assert_ne!(start.tid, stop.tid);
     assert!(calls.iter().any(|c| c.name == "cuCtxSetCurrent" && c.tid == stop.tid), "{calls:#?}");
     assert!(!calls.iter().any(|c| c.name == "cuCtxSynchronize" && c.tid == stop.tid), "the helper never waits");
+    let modes = bench.calls(&["cuThreadExchangeStreamCaptureMode"]);
+    assert!(!modes.is_empty() && modes.iter().all(|c| c.tid == stop.tid && c.detail == "2"), "{modes:#?}");
 }
 
 #[test]

@@ -31,7 +31,12 @@ pub(in crate::agent) struct Driver {
     pub(in crate::agent) event_record: unsafe extern "C" fn(Event, Stream) -> u32,
     pub(in crate::agent) event_query: unsafe extern "C" fn(Event) -> u32,
     pub(in crate::agent) event_elapsed: unsafe extern "C" fn(*mut f32, Event, Event) -> u32,
+    /// From CUDA 10.1 on.
+    exchange_capture_mode: Option<unsafe extern "C" fn(*mut u32) -> u32>,
 }
+
+/// `CU_STREAM_CAPTURE_MODE_RELAXED`.
+const RELAXED: u32 = 2;
 
 /// Why there is no driver to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +87,7 @@ fn driver_of(symbol: impl Fn(&CStr) -> *mut c_void) -> Result<Driver, Missing> {
             event_record: function(symbol(c"cuEventRecord"))?,
             event_query: function(symbol(c"cuEventQuery"))?,
             event_elapsed: function(symbol(c"cuEventElapsedTime"))?,
+            exchange_capture_mode: function(symbol(c"cuThreadExchangeStreamCaptureMode")).ok(),
         })
     }
 }
@@ -98,6 +104,16 @@ unsafe fn function<F: Copy>(symbol: *mut c_void) -> Result<F, Missing> {
 }
 
 impl Driver {
+    /// What this thread asks of the driver from now on leaves a CUDA graph alone that another thread captures: in the
+    /// driver's default mode a query from anywhere breaks it. For our own thread.
+    pub(in crate::agent) fn leave_captures_alone(&self) {
+        if let Some(exchange) = self.exchange_capture_mode {
+            let mut mode = RELAXED;
+            // SAFETY: a variable of ours, which gets the mode of before.
+            unsafe { exchange(&mut mode) };
+        }
+    }
+
     /// What is current on this thread; null for none, the code if the driver would not say.
     pub(in crate::agent) fn current_context(&self) -> Result<Context, u32> {
         let mut context = std::ptr::null_mut();
