@@ -172,13 +172,13 @@ pub struct StartArguments {
     /// What to switch on while the window is open: steps (nothing), or cuda (cuProfilerStart and cuProfilerStop)
     #[arg(long, value_name = "NAME")]
     pub profiler: Option<String>,
-    /// With cuda: where the engine waits for the device: both edges, end, or none [both]
+    /// With cuda: where the engine waits for the device: both (edges, the default), end or none
     #[arg(long, value_name = "WHERE")]
     pub synchronize: Option<String>,
-    /// Start the profiler this many iterations before the window [1; 20 ms of them where ranks share one nsys]
+    /// Start the profiler this many iterations before the window (1, or 20 ms of them where ranks share one nsys)
     #[arg(long, value_name = "N")]
     pub lead_iterations: Option<u64>,
-    /// With cuda: which ranks call the profiler: leader, one per nsys session, or all [leader]
+    /// With cuda: which ranks call the profiler: leader (one per nsys session, the default) or all
     #[arg(long, value_name = "WHICH")]
     pub cuda_ranks: Option<String>,
     /// Only this job (one engine), by name; all that are attached otherwise
