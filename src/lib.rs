@@ -10,7 +10,7 @@
 //! | room | what it is for |
 //! | --- | --- |
 //! | [`wire`] | the contract between the processes |
-//! | [`agent`] | in the engine: hook, gate, C ABI (feature `agent`) |
+//! | [`agent`] | in the engine: hook, gate, profiler, NVTX both ways, C ABI (feature `agent`) |
 //! | [`simulator`] | an engine without a model, for `demo`, examples and tests (feature `agent`) |
 //! | [`collector`] | finds segments, drains rings, makes trusted events |
 //! | [`capture`] | the session: state machine, manifest, store |
