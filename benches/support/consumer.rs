@@ -93,9 +93,10 @@ fn serve(folder: &Path) {
                 }
             }
             // From the next iteration until it is withdrawn.
-            "arm" => arm(&mut collector, NONE, profiler::STEPS),
+            // As the sidecar asks a rank that shares no tool with others.
+            "arm" => arm(&mut collector, NONE, profiler::STEPS | profiler::LEADER),
             // The next iteration alone.
-            "arm once" => arm(&mut collector, 1, profiler::STEPS),
+            "arm once" => arm(&mut collector, 1, profiler::STEPS | profiler::LEADER),
             "arm once cuda" => arm(&mut collector, 1, LEAD),
             "arm once cuda, waiting" => {
                 arm(&mut collector, 1, LEAD | profiler::SYNCHRONIZE_OPEN | profiler::SYNCHRONIZE_CLOSE)

@@ -161,16 +161,17 @@ impl Window {
         let Parameters { generation, first_iteration, profiler_iteration, .. } = self.parameters;
         let control = joined.segment.control();
         let gate = gate::split(joined.segment.status().gate.load(Ordering::Acquire));
-        let late = monotonic_ns() > control.lease_deadline_ns.load(Ordering::Relaxed);
+        // Looked at only at an edge: inside the window a step reads no system clock.
+        let late = || monotonic_ns() > control.lease_deadline_ns.load(Ordering::Relaxed);
         match gate {
             Some((at, State::Armed)) if at == generation => {
                 let due = (profiler_iteration..=first_iteration).contains(&n);
-                if due && !late && control.close_last.load(Ordering::Acquire) >= first_iteration {
+                if due && !late() && control.close_last.load(Ordering::Acquire) >= first_iteration {
                     profiler::start(joined, &self.parameters, n);
                 }
             }
             Some((at, State::Closed))
-                if at == generation && (late || control.profiler_release.load(Ordering::Acquire) == generation) =>
+                if at == generation && (control.profiler_release.load(Ordering::Acquire) == generation || late()) =>
             {
                 profiler::stop(joined, generation, Caller::Engine);
             }

@@ -1,5 +1,6 @@
 //! From what was asked to what will be done: defaults filled in, limits held, ranks chosen.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::collector::Collector;
@@ -8,7 +9,7 @@ use crate::wire::clock::realtime_ns;
 
 use super::manifest::{CaptureId, Complete, GpuReport, Manifest, State, Window};
 use super::options::Options;
-use super::profiling::{self, Profiling};
+use super::profiling::{self, Lead, Profiling};
 use super::request::{Begin, Profiler, StartError, StartRequest};
 use super::running::Plan;
 use super::session::Limits;
@@ -47,7 +48,8 @@ pub(super) fn make(
         lead_iterations: request.lead_iterations,
         every_rank_leads: request.every_rank_leads,
     };
-    let warnings = equip(&mut profiling, request.best_profiler, collector, &chosen)?;
+    let leads = profiling::leads(chosen.iter().copied(), &profiling);
+    let warnings = equip(&mut profiling, request.best_profiler, collector, &chosen, &leads)?;
     if profiling.profiler == Profiler::Cuda {
         window.max_duration_ms = window.max_duration_ms.min(request.max_duration_ms.unwrap_or(CUDA_MAX_DURATION_MS));
     }
@@ -55,7 +57,7 @@ pub(super) fn make(
         begin,
         max_iterations,
         profiling,
-        leads: profiling::leads(chosen.iter().copied(), &profiling),
+        leads,
         warnings,
         limits: Limits {
             duration_ns: window.max_duration_ms.saturating_mul(1_000_000),
@@ -104,17 +106,18 @@ fn equip(
     best: bool,
     collector: &Collector,
     chosen: &[&Source],
+    leads: &BTreeMap<SourceId, Lead>,
 ) -> Result<Vec<String>, StartError> {
     if profiling.profiler != Profiler::Cuda && !best {
         return Ok(Vec::new());
     }
     let ids: Vec<SourceId> = chosen.iter().map(|s| s.id()).collect();
     profiling::probe(collector, &ids);
-    let checked = profiling::check(chosen, &profiling::leads(chosen.iter().copied(), profiling));
+    let checked = profiling::check(chosen, leads);
     if !best {
         return checked;
     }
-    let tool = chosen.iter().any(|s| profiling::listens(&s.abilities()));
+    let tool = leads.values().any(|lead| lead.tool);
     profiling.profiler = if checked.is_ok() && tool { Profiler::Cuda } else { Profiler::Steps };
     Ok(match (checked, tool) {
         (Ok(warnings), true) => warnings,

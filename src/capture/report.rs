@@ -47,6 +47,11 @@ fn judge(manifest: &mut Manifest, session: &Session) {
     for (report, rank) in manifest.ranks.iter().zip(&session.ranks) {
         let who = format!("rank {} of group {} of job {}", report.rank, report.group, report.job);
         missing.extend(missing_of(report, rank).into_iter().map(|what| format!("{who}: {what}")));
+        if rank.calls.running {
+            missing.push(format!(
+                "{who}: its tool had not let go of the engine when the capture ended; look at what it wrote"
+            ));
+        }
         if manifest.profiler == Profiler::Cuda.as_str() && rank.lead.leads {
             missing.extend(uncalled(rank).into_iter().map(|what| format!("{who}: {what}")));
         }

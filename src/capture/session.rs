@@ -17,8 +17,9 @@ use super::window;
 pub const STOP_PATIENCE_NS: u64 = 2_000_000_000;
 /// How long they may take on top of that to answer at all.
 pub const FORCE_PATIENCE_NS: u64 = 700_000_000;
-/// How long a leader may take to stop its profiler once it is released.
-pub const RELEASE_PATIENCE_NS: u64 = 5_000_000_000;
+/// How long a leader may take to stop its profiler once it is released: a tool writes what it recorded inside that call,
+/// which takes nsys seconds on a busy machine.
+pub const RELEASE_PATIENCE_NS: u64 = 60_000_000_000;
 /// A group in which nothing began for this long counts as idle.
 pub const IDLE_NS: u64 = 20_000_000;
 

@@ -6,16 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-struct attributes {
-  uint16_t version, size;
-  uint32_t category;
-  int32_t color_type;
-  uint32_t color;
-  int32_t payload_type, reserved;
-  uint64_t payload;
-  int32_t message_type;
-  const void *message;
-};
+#include "nvtx_abi.h"
 
 typedef void *slot;
 struct instance {

@@ -37,17 +37,7 @@ fn checked_loosely(text: &str) {
         let (track, begin) = ((field("\"pid\":"), field("\"tid\":")), number("\"ts\":"));
         tracks.entry(track).or_insert_with(Vec::new).push((begin, begin + number("\"dur\":")));
     }
-    for (track, mut slices) in tracks {
-        slices.sort_by_key(|&(begin, end)| (begin, u128::MAX - end));
-        let mut open: Vec<u128> = Vec::new();
-        for (begin, end) in slices {
-            while open.last().is_some_and(|&outer| outer <= begin) {
-                open.pop();
-            }
-            assert!(open.last().is_none_or(|&outer| end <= outer), "{track:?}: {begin}..{end}");
-            open.push(end);
-        }
-    }
+    assert_nested(tracks);
 }
 
 fn any_span() -> impl Strategy<Value = Event> {

@@ -145,6 +145,12 @@ pub(crate) fn checked(text: &str) -> Vec<Value> {
     assert!(begun.is_empty(), "without an end: {begun:?}");
     assert_eq!(text.matches("\"ts\":").count(), three_decimals(text, "\"ts\":"));
     assert_eq!(text.matches("\"dur\":").count(), three_decimals(text, "\"dur\":"));
+    assert_nested(tracks);
+    events
+}
+
+/// The slices of each track, begin and end, are nested or disjoint.
+pub(crate) fn assert_nested<T: std::fmt::Debug>(tracks: BTreeMap<T, Vec<(u128, u128)>>) {
     for (track, mut slices) in tracks {
         slices.sort_by_key(|&(begin, end)| (begin, u128::MAX - end));
         let mut open: Vec<u128> = Vec::new();
@@ -156,7 +162,6 @@ pub(crate) fn checked(text: &str) -> Vec<Value> {
             open.push(end);
         }
     }
-    events
 }
 
 /// Microseconds of the text as nanoseconds, without going through a float's rounding.

@@ -369,7 +369,7 @@ unsafe extern "C" fn pushed_text(text: *const c_char) {
 /// `text` is null or NUL-terminated.
 #[inline(never)]
 unsafe extern "C" fn pushed_wide(text: *const u32) {
-    push_message(std::ptr::null_mut(), if text.is_null() { Message::Nothing } else { Message::Wide(text) });
+    push_message(std::ptr::null_mut(), Message::of_wide(text));
 }
 
 #[inline(never)]
@@ -401,8 +401,7 @@ unsafe extern "C" fn started_text(text: *const c_char, range: u64) {
 /// `text` is null or NUL-terminated.
 #[inline(never)]
 unsafe extern "C" fn started_wide(text: *const u32, range: u64) {
-    let message = if text.is_null() { Message::Nothing } else { Message::Wide(text) };
-    start_message(std::ptr::null_mut(), message, range);
+    start_message(std::ptr::null_mut(), Message::of_wide(text), range);
 }
 
 #[inline(never)]

@@ -35,6 +35,12 @@ impl<'a> Message<'a> {
         if text.is_null() { Self::Nothing } else { Self::Text(unsafe { CStr::from_ptr(text) }.to_bytes()) }
     }
 
+    /// A text's of wide characters; null is none.
+    #[inline]
+    pub(in crate::agent) fn of_wide(text: *const u32) -> Self {
+        if text.is_null() { Self::Nothing } else { Self::Wide(text) }
+    }
+
     /// The one that attributes tell.
     ///
     /// # Safety
