@@ -5,12 +5,13 @@
 //! * `"rank": N`, with the space and before the first event, stands in a file of one rank only: HolisticTraceAnalysis
 //!   searches for `"rank":\s+(\d+)` and takes the first hit. Everything else is written without spaces, so that no
 //!   other place of a file can match.
+//! * A flow is an event `s`, `t` or `f` right behind its slice, with the slice's process, track and begin.
 //! * The text goes to the sink in pieces of 64 KiB; nothing else is kept.
 
 use std::io::{self, Write};
 
 use super::json::JsonBuffer;
-use super::writer::{Argument, ProcessId, Slice, TraceStart, TraceWriter, Track, Value};
+use super::writer::{Argument, Flow, FlowStep, ProcessId, Slice, TraceStart, TraceWriter, Track, Value};
 
 const FLUSH_BYTES: usize = 64 * 1024;
 
@@ -87,9 +88,9 @@ impl<W: Write> ChromeWriter<W> {
     #[inline]
     fn arguments(&mut self, arguments: &[Argument<'_>]) {
         for (i, &(key, value)) in arguments.iter().enumerate() {
-            self.text.raw(if i == 0 { ",\"args\":{\"" } else { ",\"" });
-            self.text.raw(key);
-            self.text.raw("\":");
+            self.text.raw(if i == 0 { ",\"args\":{" } else { "," });
+            self.text.string(key);
+            self.text.raw(":");
             self.value(value);
         }
         if !arguments.is_empty() {
@@ -101,9 +102,25 @@ impl<W: Write> ChromeWriter<W> {
     fn value(&mut self, value: Value<'_>) {
         match value {
             Value::Number(number) => self.text.number(number),
+            Value::Signed(number) => self.text.signed(number),
+            Value::Decimal(number) if number.is_finite() => self.text.decimal(number),
+            Value::Decimal(_) => self.text.raw("null"),
             Value::Flag(flag) => self.text.boolean(flag),
             Value::Text(text) => self.text.string(text),
         }
+    }
+
+    fn flow(&mut self, slice: &Slice<'_>, flow: Flow) -> io::Result<()> {
+        self.open(match flow.step {
+            FlowStep::Begin => "{\"ph\":\"s\"",
+            FlowStep::Step => "{\"ph\":\"t\",\"bp\":\"e\"",
+            FlowStep::End => "{\"ph\":\"f\",\"bp\":\"e\"",
+        });
+        self.text.raw(",\"cat\":\"request\",\"name\":\"request\",\"id\":");
+        self.text.number(flow.id);
+        self.place(slice.track);
+        self.time(slice.begin_ns);
+        self.close()
     }
 }
 
@@ -136,27 +153,28 @@ impl<W: Write> TraceWriter for ChromeWriter<W> {
 
     fn slice(&mut self, slice: Slice<'_>, arguments: &[Argument<'_>]) -> io::Result<()> {
         self.events += 1;
-        self.open("{\"ph\":\"X\",\"cat\":\"");
-        self.text.raw(slice.category);
-        self.text.raw("\",\"name\":");
+        self.open("{\"ph\":\"X\",\"cat\":");
+        self.text.string(slice.category);
+        self.text.raw(",\"name\":");
         self.text.string(slice.name);
         self.place(slice.track);
         self.time(slice.begin_ns);
         self.text.raw(",\"dur\":");
         self.text.micros(slice.duration_ns);
         self.arguments(arguments);
-        self.close()
+        self.close()?;
+        slice.flows.iter().try_for_each(|&flow| self.flow(&slice, flow))
     }
 
     fn async_slice(&mut self, slice: Slice<'_>, id: u64, arguments: &[Argument<'_>]) -> io::Result<()> {
         let end_ns = slice.begin_ns.saturating_add(slice.duration_ns);
         for (head, at_ns, arguments) in
-            [("{\"ph\":\"b\",\"cat\":\"", slice.begin_ns, arguments), ("{\"ph\":\"e\",\"cat\":\"", end_ns, &[])]
+            [("{\"ph\":\"b\",\"cat\":", slice.begin_ns, arguments), ("{\"ph\":\"e\",\"cat\":", end_ns, &[])]
         {
             self.events += 1;
             self.open(head);
-            self.text.raw(slice.category);
-            self.text.raw("\",\"id\":");
+            self.text.string(slice.category);
+            self.text.raw(",\"id\":");
             self.text.number(id);
             self.text.raw(",\"name\":");
             self.text.string(slice.name);
@@ -168,24 +186,26 @@ impl<W: Write> TraceWriter for ChromeWriter<W> {
         Ok(())
     }
 
-    fn instant(&mut self, track: Track, category: &'static str, name: &str, at_ns: u64) -> io::Result<()> {
+    fn instant(
+        &mut self,
+        track: Track,
+        category: &str,
+        name: &str,
+        at_ns: u64,
+        arguments: &[Argument<'_>],
+    ) -> io::Result<()> {
         self.events += 1;
-        self.open("{\"ph\":\"i\",\"s\":\"t\",\"cat\":\"");
-        self.text.raw(category);
-        self.text.raw("\",\"name\":");
+        self.open("{\"ph\":\"i\",\"s\":\"t\",\"cat\":");
+        self.text.string(category);
+        self.text.raw(",\"name\":");
         self.text.string(name);
         self.place(track);
         self.time(at_ns);
+        self.arguments(arguments);
         self.close()
     }
 
-    fn counter(
-        &mut self,
-        process: ProcessId,
-        name: &str,
-        at_ns: u64,
-        values: &[(&'static str, u64)],
-    ) -> io::Result<()> {
+    fn counter(&mut self, process: ProcessId, name: &str, at_ns: u64, values: &[(&str, u64)]) -> io::Result<()> {
         self.events += 1;
         self.open("{\"ph\":\"C\",\"name\":");
         self.text.string(name);
@@ -193,9 +213,11 @@ impl<W: Write> TraceWriter for ChromeWriter<W> {
         self.time(at_ns);
         self.text.raw(",\"args\":{");
         for (i, &(key, value)) in values.iter().enumerate() {
-            self.text.raw(if i == 0 { "\"" } else { ",\"" });
-            self.text.raw(key);
-            self.text.raw("\":");
+            if i > 0 {
+                self.text.raw(",");
+            }
+            self.text.string(key);
+            self.text.raw(":");
             self.text.number(value);
         }
         self.text.raw("}");

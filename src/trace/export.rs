@@ -187,17 +187,34 @@ fn write_iteration<W: TraceWriter + ?Sized>(tracks: &RankTracks, placed: &Placed
         (false, true) => name.batch(&batch),
         (false, false) => name.text("execute"),
     }
-    let slice = Slice { track: tracks.iterations, category: "iteration", name: name.as_str(), begin_ns, duration_ns };
+    let slice = Slice {
+        track: tracks.iterations,
+        category: "iteration",
+        name: name.as_str(),
+        begin_ns,
+        duration_ns,
+        flows: &[],
+    };
     writer.slice(slice, &arguments[..count])?;
     name.clear();
     name.text("ProfilerStep#");
     name.number(iteration.iteration);
-    let step = Slice { track: tracks.steps, category: "user_annotation", name: name.as_str(), begin_ns, duration_ns };
+    let step = Slice {
+        track: tracks.steps,
+        category: "user_annotation",
+        name: name.as_str(),
+        begin_ns,
+        duration_ns,
+        flows: &[],
+    };
     writer.slice(step, &[])?;
     match placed.next_begin_ns {
         Some(next_ns) if next_ns > end_ns => {
             let duration_ns = next_ns - end_ns;
-            writer.slice(Slice { track: tracks.gaps, category: "gap", name: "gap", begin_ns: end_ns, duration_ns }, &[])
+            writer.slice(
+                Slice { track: tracks.gaps, category: "gap", name: "gap", begin_ns: end_ns, duration_ns, flows: &[] },
+                &[],
+            )
         }
         _ => Ok(()),
     }
@@ -220,7 +237,7 @@ impl<W: TraceWriter + ?Sized> SpanSink for Spans<'_, W> {
     fn span(&mut self, span: &PlacedSpan<'_>) -> io::Result<()> {
         let PlacedSpan { track, name, begin_ns, end_ns, .. } = *span;
         let (track, duration_ns) = (self.layout.spans(self.lane, track), end_ns - begin_ns);
-        let slice = Slice { track, category: "nvtx", name, begin_ns, duration_ns };
+        let slice = Slice { track, category: "nvtx", name, begin_ns, duration_ns, flows: &[] };
         let mut arguments = [("clamped", Value::Flag(true)); 2];
         let mut count = usize::from(span.clamped);
         if let Some(domain) = span.domain {
@@ -274,7 +291,14 @@ fn write_windows<W: TraceWriter + ?Sized>(layout: &Layout, ranks: &[&RankWindow]
         let closed_ns = of_group().filter_map(|r| r.closed_at_ns).max();
         if let (Some(begin_ns), Some(closed_ns)) = (opened_ns, closed_ns) {
             let duration_ns = closed_ns.saturating_sub(begin_ns);
-            let slice = Slice { track: layout.window(i), category: "window", name: "capture", begin_ns, duration_ns };
+            let slice = Slice {
+                track: layout.window(i),
+                category: "window",
+                name: "capture",
+                begin_ns,
+                duration_ns,
+                flows: &[],
+            };
             let first = of_group().filter_map(|r| r.first_iteration).min().unwrap_or(0);
             let last = of_group().filter_map(|r| r.last_iteration).max().unwrap_or(0);
             let numbers = [("first_iteration", Value::Number(first)), ("last_iteration", Value::Number(last))];
@@ -285,12 +309,12 @@ fn write_windows<W: TraceWriter + ?Sized>(layout: &Layout, ranks: &[&RankWindow]
         let name = layout.rank_name(&rank.job, &rank.group, rank.rank);
         let drops = drops_name(layout, &rank.job, &rank.group, rank.rank);
         if let Some(at_ns) = rank.opened_at_ns {
-            writer.instant(layout.gate(), "gate", &format!("opened {name}"), at_ns)?;
+            writer.instant(layout.gate(), "gate", &format!("opened {name}"), at_ns, &[])?;
             writer.counter(process, &drops, at_ns, &[("dropped", 0)])?;
         }
         if let Some(at_ns) = rank.closed_at_ns {
             let cause = rank.closed_by.as_deref().unwrap_or("unknown");
-            writer.instant(layout.gate(), "gate", &format!("closed {name}: {cause}"), at_ns)?;
+            writer.instant(layout.gate(), "gate", &format!("closed {name}: {cause}"), at_ns, &[])?;
             writer.counter(process, &drops, at_ns, &[("dropped", rank.dropped)])?;
         }
     }

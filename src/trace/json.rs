@@ -1,5 +1,7 @@
 //! JSON by hand into a byte buffer: what the hot loops of the Chrome writer and the ledger are made of.
 
+use super::writer::{cut_mark, fitting};
+
 /// Text that is flushed by its owner.
 #[derive(Debug, Default)]
 pub(super) struct JsonBuffer {
@@ -40,6 +42,11 @@ impl JsonBuffer {
     }
 
     #[inline]
+    pub(super) fn signed(&mut self, number: i64) {
+        self.raw(itoa::Buffer::new().format(number));
+    }
+
+    #[inline]
     pub(super) fn boolean(&mut self, value: bool) {
         self.raw(if value { "true" } else { "false" });
     }
@@ -53,10 +60,24 @@ impl JsonBuffer {
         self.bytes.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
     }
 
-    /// A string with its quotes.
+    /// A string with its quotes, cut if it is longer than a trace holds.
+    #[inline]
     pub(super) fn string(&mut self, text: &str) {
+        let (kept, is_whole) = fitting(text);
         self.bytes.push(b'"');
-        let mut rest = text.as_bytes();
+        if is_plain(kept.as_bytes()) {
+            self.raw(kept);
+        } else {
+            self.escaped(kept.as_bytes());
+        }
+        if !is_whole {
+            self.raw(&cut_mark(text.len()));
+        }
+        self.bytes.push(b'"');
+    }
+
+    fn escaped(&mut self, text: &[u8]) {
+        let mut rest = text;
         while let Some(at) = rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
             self.bytes.extend_from_slice(&rest[..at]);
             match rest[at] {
@@ -74,8 +95,26 @@ impl JsonBuffer {
             rest = &rest[at + 1..];
         }
         self.bytes.extend_from_slice(rest);
-        self.bytes.push(b'"');
     }
+}
+
+/// Whether nothing in it has to be escaped. Eight bytes at a time: every key and name of a trace passes here.
+#[inline]
+fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    // In each byte, the highest bit is set if the byte is below `limit` (and below 0x80).
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGHS;
+    let is_plain = |word: u64| {
+        let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
+        (below(word, 0x20) | quotes | backslashes) == 0
+    };
+    let mut words = text.chunks_exact(8);
+    let mut last = [b' '; 8];
+    let are_plain = words.by_ref().all(|word| is_plain(word.try_into().map_or(0, u64::from_le_bytes)));
+    last[..words.remainder().len()].copy_from_slice(words.remainder());
+    are_plain && is_plain(u64::from_le_bytes(last))
 }
 
 #[cfg(test)]
@@ -94,6 +133,12 @@ mod tests {
         }
 
         #[test]
+        fn plain_is_what_needs_no_escape(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), 0x1eu8..0x24, 0x5au8..0x5e], 0..40)) {
+            let needs = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+            prop_assert_eq!(is_plain(&bytes), !bytes.iter().any(needs));
+        }
+
+        #[test]
         fn microseconds_are_exact(ns: u64) {
             let mut json = JsonBuffer::default();
             json.micros(ns);
@@ -102,6 +147,18 @@ mod tests {
             prop_assert_eq!(decimals.len(), 3);
             prop_assert_eq!(format!("{whole}{decimals}").parse::<u64>(), Ok(ns));
         }
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_between_characters_and_marked() {
+        let mut json = JsonBuffer::default();
+        json.string(&"é\"".repeat(400_000));
+        let back: String = serde_json::from_slice(json.bytes()).unwrap();
+        let kept = back.strip_suffix("… (1200000 bytes)").unwrap();
+        assert!(
+            kept.len() <= crate::trace::writer::MAX_TEXT_BYTES && kept.len() + 4 > crate::trace::writer::MAX_TEXT_BYTES
+        );
+        assert!("é\"".repeat(400_000).starts_with(kept));
     }
 
     #[test]

@@ -20,32 +20,74 @@ pub struct Track {
 }
 
 /// The value of an argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
     /// A whole number.
     Number(u64),
+    /// A whole number that may be below zero.
+    Signed(i64),
+    /// A number; one that is not finite is null in JSON and left out where a format has no null.
+    Decimal(f64),
     /// Yes or no.
     Flag(bool),
-    /// Text.
+    /// Text; see [`MAX_TEXT_BYTES`].
     Text(&'a str),
 }
 
-/// An argument: a plain name, of letters, digits, spaces and underscores, and a value.
-pub type Argument<'a> = (&'static str, Value<'a>);
+/// An argument: a name, perhaps a stranger's, and a value.
+pub type Argument<'a> = (&'a str, Value<'a>);
+
+/// Longest text that a trace holds: names, categories, names of arguments, texts. What is longer is cut between two
+/// characters, and a mark behind it says how long it was: `… (1048576 bytes)`.
+pub const MAX_TEXT_BYTES: usize = 8192;
+
+/// A text as far as a trace holds it, and whether that is all of it.
+#[inline]
+pub(super) fn fitting(text: &str) -> (&str, bool) {
+    if text.len() <= MAX_TEXT_BYTES { (text, true) } else { (&text[..text.floor_char_boundary(MAX_TEXT_BYTES)], false) }
+}
+
+/// What stands behind a text of so many bytes that was cut.
+#[cold]
+pub(super) fn cut_mark(bytes: usize) -> String {
+    format!("… ({bytes} bytes)")
+}
+
+/// Where a flow stands in a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowStep {
+    /// It leaves here for the first time.
+    Begin,
+    /// It comes in and goes on.
+    Step,
+    /// It comes in and ends.
+    End,
+}
+
+/// An arrow from slice to slice that passes through a slice at its begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// Tells it from all other flows of the trace.
+    pub id: u64,
+    /// Whether it begins, passes or ends here.
+    pub step: FlowStep,
+}
 
 /// A slice.
 #[derive(Debug, Clone, Copy)]
 pub struct Slice<'a> {
     /// Where.
     pub track: Track,
-    /// Plain word that viewers filter by.
-    pub category: &'static str,
+    /// A word that viewers filter by, perhaps a stranger's.
+    pub category: &'a str,
     /// What it is called.
     pub name: &'a str,
     /// Begin, nanoseconds since the epoch.
     pub begin_ns: u64,
     /// How long, nanoseconds.
     pub duration_ns: u64,
+    /// The arrows through it. Those of an asynchronous slice are not shown.
+    pub flows: &'a [Flow],
 }
 
 /// What has to be known before the first event.
@@ -73,16 +115,22 @@ pub trait TraceWriter {
     /// A slice that may overlap any other; `id` tells it from all others of its category.
     fn async_slice(&mut self, slice: Slice<'_>, id: u64, arguments: &[Argument<'_>]) -> io::Result<()>;
     /// A point in time.
-    fn instant(&mut self, track: Track, category: &'static str, name: &str, at_ns: u64) -> io::Result<()>;
+    fn instant(
+        &mut self,
+        track: Track,
+        category: &str,
+        name: &str,
+        at_ns: u64,
+        arguments: &[Argument<'_>],
+    ) -> io::Result<()>;
     /// The values of a counter from now on.
-    fn counter(&mut self, process: ProcessId, name: &str, at_ns: u64, values: &[(&'static str, u64)])
-    -> io::Result<()>;
+    fn counter(&mut self, process: ProcessId, name: &str, at_ns: u64, values: &[(&str, u64)]) -> io::Result<()>;
     /// The value of a counter that is measured, from now on. Not finite: nothing is written.
     fn gauge(&mut self, process: ProcessId, name: &str, at_ns: u64, value: f64) -> io::Result<()>;
     /// What is said about the trace as a whole.
     fn metadata(&mut self, metadata: &serde_json::Value) -> io::Result<()>;
     /// The last call: everything is handed to the sink.
     fn finish(&mut self) -> io::Result<()>;
-    /// Events written so far: slices, instants and counter values.
+    /// Events written so far: slices, instants and counter values. A flow is none: it belongs to its slice.
     fn events(&self) -> u64;
 }
