@@ -49,6 +49,94 @@ typedef struct stepscope_identity {
   uint32_t reserved;   /* 0 */
 } stepscope_identity;
 
+/* ---- The recorder: what an engine tells of itself ----
+ *
+ * Spans, instants, counters and requests are recorded from shortly before a window opens until shortly after it has closed,
+ * and appear in its trace. While nobody captures, each call is two loads and a branch; recording() tells whether it is worth
+ * working out what to say. A process that runs no iterations joins as STEPSCOPE_ROLE_SOURCE to tell of itself.
+ *
+ * Names, categories and argument keys are handles of intern(): intern once, keep the handle (a static variable will do). 0 is none.
+ * They are meant to be few: 8192 in a process, 240 bytes each, longer ones are cut and end in an ellipsis.
+ * Times are ticks of now(), or of ticks_at(); 0 is now. */
+
+#define STEPSCOPE_NONE UINT64_MAX
+
+/* Levels of spans and events: a start asks for a highest one (2 unless it says otherwise). */
+#define STEPSCOPE_LEVEL_BASIC 1u
+#define STEPSCOPE_LEVEL_DETAIL 2u
+#define STEPSCOPE_LEVEL_VERBOSE 3u
+
+/* Kinds of an argument. */
+#define STEPSCOPE_ARGUMENT_UNSIGNED 1u
+#define STEPSCOPE_ARGUMENT_SIGNED 2u
+#define STEPSCOPE_ARGUMENT_NUMBER 3u
+#define STEPSCOPE_ARGUMENT_FLAG 4u
+#define STEPSCOPE_ARGUMENT_TEXT 5u /* UTF-8, not interned, the first 240 bytes are kept */
+
+typedef struct stepscope_argument {
+  uint64_t key;   /* a handle */
+  uint32_t kind;  /* STEPSCOPE_ARGUMENT_* */
+  uint32_t bytes; /* of a text */
+  union {
+    uint64_t unsigned_number; /* and a flag: 0 or 1 */
+    int64_t signed_number;
+    double number;
+    const char *text;
+  } value;
+} stepscope_argument;
+
+/* Shapes of an event. */
+#define STEPSCOPE_SPAN 1     /* begin to end, nested or disjoint with all others of its track */
+#define STEPSCOPE_INSTANT 2  /* at begin */
+#define STEPSCOPE_COUNTER 3  /* value from begin on; of the process */
+#define STEPSCOPE_DURATION 4 /* begin to end, told afterwards; may overlap anything */
+
+/* Where an arrow (flow) is at an event. */
+#define STEPSCOPE_FLOW_BEGIN 0u
+#define STEPSCOPE_FLOW_STEP 1u
+#define STEPSCOPE_FLOW_END 2u
+
+typedef struct stepscope_event {
+  uint32_t size;      /* sizeof(stepscope_event) */
+  uint16_t shape;     /* STEPSCOPE_SPAN and its like */
+  uint16_t depth;     /* of a span: spans of its track that are open around it */
+  uint32_t level;     /* STEPSCOPE_LEVEL_*; 0 is BASIC */
+  uint32_t flow_step; /* STEPSCOPE_FLOW_* */
+  uint64_t name;      /* a handle, not 0 */
+  uint64_t category;  /* a handle, or 0 */
+  uint64_t track;     /* 0: the calling thread's. Else a number of yours for a logical track: a task, say; see track() */
+  uint64_t begin, end;
+  double value;       /* of a counter */
+  uint64_t device_ns; /* how long the same work took on the device; STEPSCOPE_NONE: not known */
+  uint64_t flow;      /* number of the arrow through this event; 0: none */
+  const stepscope_argument *arguments;
+  uint64_t argument_count; /* the first 16 are kept */
+} stepscope_event;
+
+/* What can happen to a request. */
+#define STEPSCOPE_REQUEST_ARRIVED 1u     /* at the server */
+#define STEPSCOPE_REQUEST_QUEUED 2u      /* the scheduler has it, and it waits */
+#define STEPSCOPE_REQUEST_SCHEDULED 3u   /* it is computed for the first time, or again after it was preempted */
+#define STEPSCOPE_REQUEST_FIRST_TOKEN 4u
+#define STEPSCOPE_REQUEST_PREEMPTED 5u   /* put back to wait */
+#define STEPSCOPE_REQUEST_LAST_TOKEN 6u
+#define STEPSCOPE_REQUEST_FINISHED 7u
+#define STEPSCOPE_REQUEST_ABORTED 8u     /* given up, by its client or by the engine */
+
+/* A moment in the life of a request. Any process of the engine may tell any of them, also long after they happened: of a moment
+ * that several tell, the earliest counts (of SCHEDULED and PREEMPTED, which may come again, all). Never anything of what
+ * the request says. */
+typedef struct stepscope_request {
+  uint32_t size;    /* sizeof(stepscope_request) */
+  uint32_t moment;  /* STEPSCOPE_REQUEST_* */
+  uint64_t request; /* request_number() of its id */
+  uint64_t at;
+  uint64_t iteration; /* 0: none, or not known */
+  uint32_t prompt_tokens, output_tokens, cached_tokens; /* as far as they are known; 0 else. Output: so far */
+  uint32_t id_bytes;  /* of id */
+  const char *id;     /* what people know it by; NULL: was told before in this capture, or never. The first 240 bytes are kept */
+} stepscope_request;
+
 typedef struct stepscope_api {
   uint32_t abi;  /* STEPSCOPE_ABI */
   uint32_t size; /* bytes of this table; members behind it are not there */
@@ -88,6 +176,41 @@ typedef struct stepscope_api {
 
   /* What the exported InitializeInjectionNvtx2 does: takes an NVTX instance's slots. For loaders of this library alone. */
   int32_t (*initialize_nvtx)(const void *(*get_export_table)(uint32_t));
+
+  /* ---- The recorder. Not there if `size` ends before it. ---- */
+
+  /* 0: nothing is wanted. Else a number that is another one for each capture, with the highest level wanted in the low byte. */
+  uint64_t (*recording)(void);
+
+  /* A handle for a text; the same for the same text, valid for ever. 0: no room. */
+  uint64_t (*intern)(const char *text, size_t bytes);
+
+  /* Now in ticks; 0 in a process that has not joined. */
+  uint64_t (*now)(void);
+
+  /* The ticks at a moment of CLOCK_MONOTONIC in nanoseconds that is not long ago, to a microsecond or so. */
+  uint64_t (*ticks_at)(uint64_t monotonic_ns);
+
+  /* A span begins on this thread: the innermost one until its span_end. */
+  void (*span_begin)(uint64_t name, uint64_t category, uint32_t level);
+
+  /* And ends. Arguments are told here, when they are known; device_ns may be STEPSCOPE_NONE. */
+  void (*span_end)(const stepscope_argument *arguments, size_t count, uint64_t device_ns);
+
+  /* Anything else, whole. */
+  void (*event)(const stepscope_event *event);
+
+  /* A logical track gets a name. Tell it again in each capture, before or behind its first event. */
+  void (*track)(uint64_t number, uint64_t name);
+
+  /* The number of a request, made from its id: the same in every process, never 0. */
+  uint64_t (*request_number)(const char *id, size_t bytes);
+
+  /* Something happened to a request. */
+  void (*request)(const stepscope_request *request);
+
+  /* The iteration whose number step_begin just returned computes so many tokens of each of these requests. */
+  void (*served)(uint64_t iteration, const uint64_t *requests, const uint32_t *tokens, size_t count);
 } stepscope_api;
 
 /* The table for an interface version, or NULL when this library does not speak it. Valid for ever. */

@@ -18,6 +18,9 @@ use super::nvtx::injection;
 use super::process::{self, JoinError};
 use super::{describe, hook, sources};
 
+pub mod recorder;
+use recorder::{CArgument, CEvent, CRequest};
+
 /// Version of the table.
 pub const ABI: u32 = 1;
 /// Flag of [`Api::step_batch`]: a dummy batch.
@@ -59,6 +62,17 @@ pub struct Api {
     pub describe: unsafe extern "C" fn(*mut c_char, usize) -> usize,
     pub step_stream: extern "C" fn(*mut c_void),
     pub initialize_nvtx: extern "C" fn(GetExportTable) -> i32,
+    pub recording: extern "C" fn() -> u64,
+    pub intern: unsafe extern "C" fn(*const c_char, usize) -> u64,
+    pub now: extern "C" fn() -> u64,
+    pub ticks_at: extern "C" fn(u64) -> u64,
+    pub span_begin: extern "C" fn(u64, u64, u32),
+    pub span_end: unsafe extern "C" fn(*const CArgument, usize, u64),
+    pub event: unsafe extern "C" fn(*const CEvent),
+    pub track: extern "C" fn(u64, u64),
+    pub request_number: unsafe extern "C" fn(*const c_char, usize) -> u64,
+    pub request: unsafe extern "C" fn(*const CRequest),
+    pub served: unsafe extern "C" fn(u64, *const u64, *const u32, usize),
 }
 
 impl Api {
@@ -82,6 +96,17 @@ pub static OWN: Api = Api {
     describe: describe_into,
     step_stream,
     initialize_nvtx,
+    recording: recorder::recording,
+    intern: recorder::intern,
+    now: recorder::now,
+    ticks_at: recorder::ticks_at,
+    span_begin: recorder::span_begin,
+    span_end: recorder::span_end,
+    event: recorder::event,
+    track: recorder::track,
+    request_number: recorder::request_number,
+    request: recorder::request,
+    served: recorder::served,
 };
 
 /// The table for an interface version, or null. A second copy of the library, opened by its path, hands out the first

@@ -18,6 +18,7 @@
 //! | [`process`], [`job`] | joining, leaving, forking: which segment this process writes, and for which job |
 //! | [`state`] | the words of the idle step, and the joined process |
 //! | [`once`] | what is looked for once in a process |
+//! | [`recorder`], [`interned`] | spans, counters, requests that an engine tells of; their texts |
 //! | [`threads`] | one ring per thread |
 //! | [`sources`], [`describe`] | who drives the steps; what this agent is, in JSON |
 //!
@@ -40,11 +41,13 @@ pub mod ffi;
 mod guard;
 mod helper;
 mod hook;
+mod interned;
 mod job;
 mod nvtx;
 mod once;
 mod process;
 mod profiler;
+mod recorder;
 mod sources;
 mod state;
 mod threads;

@@ -17,7 +17,7 @@ use crate::wire::text::Message;
 use super::nvtx::{client, open_ranges, range, spans, steps};
 use super::profiler::{self, Caller};
 use super::state::{self, Joined, joined};
-use super::{capability, edges, guard, helper, job, sources};
+use super::{capability, edges, guard, helper, job, recorder, sources};
 
 static JOINING: AtomicBool = AtomicBool::new(false);
 /// Bytes that a forked child keeps of its parent's group, so that what tells it apart fits behind.
@@ -132,6 +132,7 @@ fn make(mut identity: Identity, tells_batch: bool) -> Result<(), JoinError> {
         capability::look(joined);
     }
     state::attach(joined);
+    recorder::attach(joined);
     if identity.role == Role::Rank {
         helper::start(joined);
     }
@@ -150,6 +151,7 @@ extern "C" fn forked() {
     sources::unlock();
     steps::forked();
     spans::forked();
+    recorder::forked();
     open_ranges::forked();
 }
 

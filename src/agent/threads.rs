@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::wire::layout::{Owner, RingDescriptor};
 use crate::wire::names;
-use crate::wire::record::{DOMAIN_SLOTS, NAME_SLOTS, Record, Span, SpanName, TextPart, Thread};
+use crate::wire::record::{DOMAIN_SLOTS, KEY_SLOTS, NAME_SLOTS, Record, Span, SpanName, TextPart, Thread};
 use crate::wire::ring::{MappedRing, Producer, RingMemory, claim};
 
 use super::state::{self, Joined};
@@ -20,6 +20,9 @@ const RINGS_FOR_ITERATIONS: u32 = 2;
 /// Spans leave the last eighth of a ring to iterations.
 const SPARED: u32 = 3;
 
+/// Slots of a ring for texts: names of domains and categories, other names, keys of arguments.
+const SLOTS: usize = DOMAIN_SLOTS + NAME_SLOTS + KEY_SLOTS;
+
 struct Handle {
     producer: Producer<MappedRing>,
     /// Which join the ring belongs to.
@@ -28,7 +31,7 @@ struct Handle {
     named: Option<u32>,
     name: u64,
     /// What stands in the ring's slots of texts, of that generation: 0 is nothing.
-    texts: [u64; DOMAIN_SLOTS + NAME_SLOTS],
+    texts: [u64; SLOTS],
 }
 
 /// A text as a span refers to it: the bytes, and a number that no other text of this process has; never 0.
@@ -81,6 +84,50 @@ pub(super) fn push_span(joined: &'static Joined, span: &Span, domain: Option<Tex
     });
     if pushed.is_none() {
         dropped(joined);
+    }
+}
+
+/// Writes the records of one event to this thread's ring, one behind the other. `write` gives up (`None`) where the ring,
+/// which counts it, is full; without a ring it is not called, and that is counted too.
+#[inline]
+pub(super) fn write(joined: &'static Joined, generation: u32, write: impl FnOnce(&mut Writer<'_>) -> Option<()>) {
+    let written = with_ring(joined, generation, RINGS_FOR_ITERATIONS, |handle| {
+        let _ = write(&mut Writer { handle, generation });
+    });
+    if written.is_none() {
+        dropped(joined);
+    }
+}
+
+/// A thread's ring, for the records of one event.
+pub(super) struct Writer<'a> {
+    handle: &'a mut Handle,
+    generation: u32,
+}
+
+impl Writer<'_> {
+    /// `None`: it does not fit.
+    #[inline]
+    pub(super) fn push(&mut self, record: &Record) -> Option<()> {
+        self.handle.push_sparing(record).then_some(())
+    }
+
+    /// The slot of a name.
+    #[inline]
+    pub(super) fn name(&mut self, text: Text<'_>) -> Option<u16> {
+        self.handle.slot(self.generation, text, DOMAIN_SLOTS, NAME_SLOTS)
+    }
+
+    /// The slot of a category.
+    #[inline]
+    pub(super) fn category(&mut self, text: Text<'_>) -> Option<u16> {
+        self.handle.slot(self.generation, text, 0, DOMAIN_SLOTS)
+    }
+
+    /// The slot of an argument's key.
+    #[inline]
+    pub(super) fn key(&mut self, text: Text<'_>) -> Option<u16> {
+        self.handle.slot(self.generation, text, DOMAIN_SLOTS + NAME_SLOTS, KEY_SLOTS)
     }
 }
 
@@ -171,7 +218,7 @@ fn take(joined: &'static Joined, first: u32, handle: &mut Option<Handle>) {
         let name = thread_name();
         let name = names::intern(&joined.segment, name.split(|&byte| byte == 0).next().unwrap_or_default());
         let (producer, epoch) = (Producer::new(ring), joined.epoch);
-        *handle = Some(Handle { producer, epoch, named: None, name, texts: [0; DOMAIN_SLOTS + NAME_SLOTS] });
+        *handle = Some(Handle { producer, epoch, named: None, name, texts: [0; SLOTS] });
         return;
     }
 }

@@ -8,6 +8,8 @@ use crate::wire::names;
 use crate::wire::record::{self, Record, Words};
 use crate::wire::segment::Segment;
 
+use super::recorded;
+
 /// Decodes and checks; `None` for what no agent of ours writes.
 pub(super) fn trusted(segment: &Segment, words: &Words) -> Option<Event> {
     match Record::decode(words)? {
@@ -54,11 +56,12 @@ pub(super) fn trusted(segment: &Segment, words: &Words) -> Option<Event> {
                 && (starts < usize::from(length) || part == 0);
             plausible.then_some(Event::Text(TextPart { slot, part, length, bytes: bytes_of(t.bytes) }))
         }
+        told => recorded::trusted(&told),
     }
 }
 
 /// Slots that our agents have.
-const SLOTS: u16 = (record::DOMAIN_SLOTS + record::NAME_SLOTS) as u16;
+pub(super) const SLOTS: u16 = (record::DOMAIN_SLOTS + record::NAME_SLOTS + record::KEY_SLOTS) as u16;
 
 const _: () = {
     assert!(SLOTS <= MAX_SLOT && record::SHORT_BYTES == SHORT_NAME_BYTES);
@@ -66,7 +69,7 @@ const _: () = {
 };
 
 /// Words in memory's order.
-fn bytes_of<const W: usize, const B: usize>(words: [u64; W]) -> [u8; B] {
+pub(super) fn bytes_of<const W: usize, const B: usize>(words: [u64; W]) -> [u8; B] {
     const { assert!(W * 8 == B) };
     let mut bytes = [0; B];
     for (to, word) in bytes.chunks_exact_mut(8).zip(words) {

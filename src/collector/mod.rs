@@ -10,6 +10,7 @@
 mod discovery;
 mod events;
 pub mod profiling;
+mod recorded;
 pub mod rings;
 pub mod source;
 

@@ -183,7 +183,16 @@ impl Lane {
                     seen_ticks = seen_ticks.max(span.end_ticks);
                     self.has_spans = true;
                 }
-                Some(Event::Text(_) | Event::Skipped | Event::Counter(_)) => {}
+                Some(
+                    Event::Text(_)
+                    | Event::Skipped
+                    | Event::Counter(_)
+                    | Event::Recorded(_)
+                    | Event::Argument(_)
+                    | Event::Track(_)
+                    | Event::Request(_)
+                    | Event::Served(_),
+                ) => {}
                 None => self.unknown += 1,
             }
         }

@@ -24,5 +24,6 @@ pub mod ledger;
 mod merge;
 pub mod meta;
 pub mod output;
+pub mod recorded;
 mod spans;
 pub mod writer;

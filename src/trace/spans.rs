@@ -106,7 +106,7 @@ pub(super) fn each_span(
                         clamped,
                     })?;
                 }
-                Event::Iteration(_) | Event::Skipped | Event::Counter(_) => {}
+                _ => {}
             }
         }
     }

@@ -76,6 +76,8 @@ impl Control {
     /// Opens a new generation: resets the close orders, then publishes. Does not wake the helper.
     pub fn publish(&self, parameters: &Parameters) {
         let words = self.words();
+        // What was wanted of an older generation is not wanted any more.
+        self.events.store(0, Ordering::Relaxed);
         begin(&words, parameters.generation);
         self.close_last.store(NONE, Ordering::Relaxed);
         self.close_cause.store(0, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use super::text::FixedText;
 /// First eight bytes of a segment, stored last of all with release order.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"STEPSCOP");
 /// Version of everything in this file.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 /// Bytes of a segment unless `STEPSCOPE_SEGMENT_BYTES` says otherwise.
 pub const DEFAULT_SEGMENT_BYTES: u64 = 8 << 20;
 /// Smallest and largest segment that either side accepts.
@@ -155,7 +155,13 @@ pub struct Control {
     /// Bumped to have the agent look again at what it can do; answered in [`Capabilities::probed`].
     pub probe: AtomicU64,
     _pad2: [u8; 16],
-    _pad3: [u8; 64],
+    /// The generation whose events are wanted, or 0; a line of its own, for every event asks it. See [`crate::wire::wanted`].
+    pub events: AtomicU64,
+    /// Events of a higher level than this are not wanted.
+    pub level: AtomicU64,
+    /// Of requests, one in 2^this is recorded: [`crate::wire::wanted::takes`].
+    pub request_shift: AtomicU64,
+    _pad3: [u8; 40],
 }
 
 /// Block 2: written by the agent alone.
@@ -286,7 +292,7 @@ pub struct RingDescriptor {
 const _: () = {
     assert!(size_of::<Header>() == 512 && offset_of!(Header, job) == 112 && offset_of!(Header, attach) == 56);
     assert!(size_of::<Control>() == 256 && offset_of!(Control, first_iteration) == 64);
-    assert!(offset_of!(Control, close_last) == 128);
+    assert!(offset_of!(Control, close_last) == 128 && offset_of!(Control, events) == 192);
     assert!(size_of::<Status>() <= 1024 && offset_of!(Status, ended) == 64 && offset_of!(Status, gate) == 128);
     assert!(size_of::<RingDescriptor>() == 192 && offset_of!(RingDescriptor, tail) == 64);
     assert!(CONTROL_OFFSET as usize >= size_of::<Header>());

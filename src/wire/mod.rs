@@ -49,6 +49,11 @@
 //! them leads, and stops only when the sidecar has seen all of them closed (`profiler_release`). Its moves are claims
 //! too, see [`profiler`].
 //!
+//! # Events
+//!
+//! What else an engine tells of itself, spans, counters, requests, is wanted from shortly before a window until shortly
+//! after it, from ranks and from processes that run no iterations alike: see [`wanted`], and [`event`] for the records.
+//!
 //! # What happens on failure
 //!
 //! The sidecar forms no reference to bytes that the agent may write but through atomics, bounds-checks every index it
@@ -61,6 +66,8 @@ pub mod capability;
 pub mod clock;
 pub mod control;
 pub mod create;
+pub mod event;
+
 pub mod folder;
 pub mod gate;
 pub mod landmark;
@@ -76,3 +83,4 @@ pub mod segment;
 pub mod sigbus;
 pub mod system;
 pub mod text;
+pub mod wanted;

@@ -11,9 +11,12 @@
 //! | 6 | device time, nanoseconds, or `NONE` | 0 | name | text |
 //! | 7 | 0 | 0 | name | text |
 //!
+//! The records of [`super::event`] are described there.
+//!
 //! **Texts.** What does not fit into a span stands in a *slot* of its ring: text records put it there, parts in order, and
 //! it holds until the next text of that slot, or of another generation, comes along the same ring. Slot 0 is none.
 
+use super::event;
 use super::layout::NONE;
 use super::text::cut;
 
@@ -23,10 +26,12 @@ pub const SHORT_BYTES: usize = 32;
 pub const TEXT_BYTES: usize = 240;
 /// Bytes of a text in one record.
 pub const PART_BYTES: usize = 48;
-/// Slots of a ring for the names of domains, from 1 on.
+/// Slots of a ring for the names of domains and categories, from 1 on.
 pub const DOMAIN_SLOTS: usize = 32;
 /// Slots of a ring for names, behind those.
 pub const NAME_SLOTS: usize = 128;
+/// Slots of a ring for the keys of arguments, behind those.
+pub const KEY_SLOTS: usize = 64;
 
 /// A record as it lies in a ring slot.
 pub type Words = [u64; 8];
@@ -170,6 +175,16 @@ pub enum Record {
     Span(Span),
     /// See [`TextPart`].
     Text(TextPart),
+    /// See [`event::Event`].
+    Event(event::Event),
+    /// See [`event::Argument`].
+    Argument(event::Argument),
+    /// See [`event::Track`].
+    Track(event::Track),
+    /// See [`event::Request`].
+    Request(event::Request),
+    /// See [`event::Served`].
+    Served(event::Served),
 }
 
 const KIND_ITERATION: u64 = 1;
@@ -210,6 +225,11 @@ impl Record {
                 let [a, b, c, d, e, f] = t.bytes;
                 [head, about, a, b, c, d, e, f]
             }
+            Self::Event(e) => e.encode(),
+            Self::Argument(a) => a.encode(),
+            Self::Track(t) => t.encode(),
+            Self::Request(r) => r.encode(),
+            Self::Served(s) => s.encode(),
         }
     }
 
@@ -251,6 +271,11 @@ impl Record {
                 length: (w[1] >> 32) as u16,
                 bytes: [w[2], w[3], w[4], w[5], w[6], w[7]],
             })),
+            event::KIND_EVENT => event::Event::decode(generation, w).map(Self::Event),
+            event::KIND_ARGUMENT => event::Argument::decode(generation, w).map(Self::Argument),
+            event::KIND_TRACK => Some(Self::Track(event::Track::decode(generation, w))),
+            event::KIND_REQUEST => Some(Self::Request(event::Request::decode(generation, w))),
+            event::KIND_SERVED => Some(Self::Served(event::Served::decode(generation, w))),
             _ => None,
         }
     }
@@ -285,6 +310,48 @@ mod tests {
             let record = Record::Span(Span { generation, is_async, begin_ticks, end_ticks, depth, domain, name });
             prop_assert_eq!(Record::decode(&record.encode()), Some(record));
             prop_assert_eq!(Record::generation_of(&record.encode()), generation);
+        }
+
+        #[test]
+        fn any_event_survives_the_slot(generation: u32, shape in 0..4usize, words: [u64; 3], slots: [u16; 4],
+            device_ns in proptest::option::of(0..NONE), flow in proptest::option::of((0..3usize, 1..u64::MAX))) {
+            use event::{FlowStep, Shape};
+            let [begin_ticks, end_ticks, track] = words;
+            let [name, category, depth, arguments] = slots;
+            let shape = [Shape::Span, Shape::Instant, Shape::Counter, Shape::Duration][shape];
+            let flow = flow.map(|(step, number)| ([FlowStep::Begin, FlowStep::Step, FlowStep::End][step], number));
+            let record = Record::Event(event::Event {
+                generation, shape, begin_ticks, end_ticks, name, category, depth, arguments, track, device_ns, flow,
+            });
+            prop_assert_eq!(Record::decode(&record.encode()), Some(record));
+            prop_assert_eq!(Record::generation_of(&record.encode()), generation);
+        }
+
+        #[test]
+        fn what_happens_to_requests_survives_the_slot(generation: u32, moment: u16, words: [u64; 3], tokens: [u32; 3], id: u16,
+            requests: [(u64, u32); event::SERVED]) {
+            let ([request, ticks, iteration], [prompt_tokens, output_tokens, cached_tokens]) = (words, tokens);
+            for record in [
+                Record::Request(event::Request {
+                    generation, moment, request, ticks, iteration, prompt_tokens, output_tokens, cached_tokens, id,
+                }),
+                Record::Served(event::Served { generation, iteration, requests }),
+                Record::Track(event::Track { generation, track: request, name: id }),
+            ] {
+                prop_assert_eq!(Record::decode(&record.encode()), Some(record));
+            }
+        }
+
+        #[test]
+        fn any_argument_survives_the_slot(generation: u32, key: u16, word: u64, text in ".{0,300}") {
+            use event::{Argument, Value};
+            let values = [Value::Unsigned(word), Value::Signed(word as i64), Value::Float(word), Value::Flag(word & 1 == 0)];
+            let whole = values.map(|value| Argument { generation, key, value });
+            let parts = (0..).map_while(|part| Argument::of_text(generation, key, text.as_bytes(), part));
+            for argument in whole.into_iter().chain(parts) {
+                let record = Record::Argument(argument);
+                prop_assert_eq!(Record::decode(&record.encode()), Some(record));
+            }
         }
 
         #[test]

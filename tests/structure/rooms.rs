@@ -7,7 +7,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("agent", &["wire"]),
     ("simulator", &["agent::api"]),
-    ("collector", &["wire", "trace::event"]),
+    ("collector", &["wire", "trace::event", "trace::recorded"]),
     ("trace", &[]),
     (
         "capture",
@@ -87,6 +87,7 @@ const WORDS: &[(&str, &[&str])] = &[
         "extern \"C\"",
         &[
             "src/agent/ffi.rs",
+            "src/agent/ffi/",
             "src/agent/cuda/driver.rs",
             "src/agent/nvtx/",
             "src/agent/profiler.rs",

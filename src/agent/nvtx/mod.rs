@@ -23,7 +23,7 @@ pub(super) mod abi;
 pub(super) mod client;
 pub(super) mod injection;
 mod message;
-mod names;
+pub(super) mod names;
 pub(super) mod open_ranges;
 pub(super) mod pattern;
 mod preload;

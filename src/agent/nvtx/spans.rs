@@ -15,6 +15,7 @@ use crate::agent::threads::{self, Name, Text};
 use crate::wire::clock::ClockKind;
 use crate::wire::record::{SHORT_BYTES, Span, SpanName, TEXT_BYTES};
 use crate::wire::text::cut;
+use crate::wire::wanted;
 
 use super::abi::Handle;
 use super::message::{self, Message};
@@ -180,15 +181,7 @@ pub(super) fn name_of_bytes(bytes: &[u8]) -> Name<'_> {
 /// A number that tells a text from others: odd, where those of [`Named::key`] are even. That two long texts of one window
 /// share it is as likely as any accident of 63 bits.
 fn key_of(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut last = [0; 8];
-    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    let words = words.iter().chain([&last]).map(|word| u64::from_ne_bytes(*word));
-    let mixed = words.fold(bytes.len() as u64, |sum, word| {
-        let product = u128::from(sum ^ word ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xd6e8_feb8_6659_fd93_a076_1d64);
-        (product as u64) ^ (product >> 64) as u64
-    });
-    mixed | 1
+    wanted::number(bytes) | 1
 }
 
 impl Stack {
