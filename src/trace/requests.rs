@@ -177,15 +177,21 @@ impl Course {
         ];
         let ended_ns = self.ended_ns();
         let mut stages = Vec::new();
+        let mut floor_ns = 0;
         for (name, from, to) in STAGES {
-            let Some(from_ns) = self.at(from) else { continue };
+            // Clocks of two processes, or of the wall, may be at odds: nothing is drawn backwards.
+            let Some(from_ns) = self.at(from).filter(|&ns| ns >= floor_ns) else { continue };
             let goes_on = STAGES.iter().skip_while(|stage| stage.1 != to).any(|stage| self.at(stage.1).is_some());
             match self.at(to).or_else(|| ended_ns.filter(|_| !goes_on)) {
-                Some(to_ns) if to_ns >= from_ns => stages.push((name, from_ns, Some(to_ns))),
-                // Clocks of two processes, or of the wall, may be at odds: nothing is drawn backwards.
-                Some(_) => {}
-                None if goes_on => {}
-                None => stages.push((name, from_ns, None)),
+                Some(to_ns) if to_ns >= from_ns => {
+                    stages.push((name, from_ns, Some(to_ns)));
+                    floor_ns = to_ns;
+                }
+                None if !goes_on => {
+                    stages.push((name, from_ns, None));
+                    break;
+                }
+                Some(_) | None => {}
             }
         }
         stages

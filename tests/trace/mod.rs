@@ -5,5 +5,6 @@ mod export;
 mod fragment;
 mod hostile;
 mod ledger;
+mod recorded;
 pub(crate) mod sample;
 mod viewers;

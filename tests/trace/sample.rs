@@ -132,6 +132,11 @@ pub(crate) fn checked(text: &str) -> Vec<Value> {
                 tracks.entry((pid, event["tid"].as_u64().unwrap())).or_default().push(slice);
             }
             "i" | "C" => drop(exact_ns(&event["ts"])),
+            // An arrow is at the begin of the slice in front of it.
+            "s" | "t" | "f" => {
+                let slices = &tracks[&(pid, event["tid"].as_u64().unwrap())];
+                assert_eq!(slices.last().unwrap().0, exact_ns(&event["ts"]), "{event}");
+            }
             "b" => {
                 let begin_ns = exact_ns(&event["ts"]);
                 assert!(begun.insert(event["id"].as_u64().unwrap(), (begin_ns, event["name"].clone())).is_none());
