@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use stepscope::trace::event::{Event, Flags};
 use stepscope::trace::ledger::write_ledger;
 use stepscope::trace::meta::Selection;
+use stepscope::trace::output::LedgerFormat;
 
 use super::sample::*;
 
@@ -18,7 +19,8 @@ fn a_row_has_exactly_these_fields() {
     identity.job = "j\n".into();
     let file = fragment(dir.path(), &identity, &events);
     let mut bytes = Vec::new();
-    let summary = write_ledger(&[file], &meta(Vec::new()), &Selection::default(), &mut bytes).unwrap();
+    let summary =
+        write_ledger(&[file], &meta(Vec::new()), &Selection::default(), LedgerFormat::JsonLines, &mut bytes).unwrap();
     let rows: Vec<Value> =
         bytes.split(|&b| b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
     assert_eq!((rows.len(), summary.events), (3, 3));
@@ -39,7 +41,7 @@ fn rows_of_all_ranks_come_by_time_and_agree_with_the_trace() {
     let files = [0, 1, 2].map(|rank| fragment(dir.path(), &identity("0", rank), &iterations(rank, 1, 500)));
     let meta = meta((0..3).map(|rank| window("0", rank, 100, 399)).collect());
     let mut bytes = Vec::new();
-    write_ledger(&files, &meta, &Selection::default(), &mut bytes).unwrap();
+    write_ledger(&files, &meta, &Selection::default(), LedgerFormat::JsonLines, &mut bytes).unwrap();
     let rows: Vec<Value> =
         String::from_utf8(bytes).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(rows.len(), 900);
