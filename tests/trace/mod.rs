@@ -2,8 +2,10 @@
 
 mod counters;
 mod export;
+mod formats;
 mod fragment;
 mod hostile;
 mod ledger;
+pub(crate) mod picture;
 pub(crate) mod sample;
 mod viewers;

@@ -76,9 +76,9 @@ impl Interner {
     }
 }
 
-/// Never 0: that is what an empty place has.
+/// Quick, and the same in every run. Never 0: that is what an empty place has.
 #[inline]
-fn hash(bytes: &[u8]) -> u64 {
+pub(super) fn hash(bytes: &[u8]) -> u64 {
     const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
     let mix = |hash: u64, word: u64| {
         let hash = (hash ^ word).wrapping_mul(FACTOR);

@@ -17,9 +17,9 @@
 //!
 //! * Names of categories, events and annotations are interned when they come a second time, in tables of fixed size; an
 //!   interned id is never given twice, so that nothing has to be cleared but once, in the first packet.
-//! * Ids of tracks and flows are made of the trace's base, so that the one-rank files of a capture fit together; the sequence
-//!   id is made of the base and the rank, so that files can be concatenated. Process ids are the JSON's: captures of two
-//!   engines are put together by `merge`, not by `cat`.
+//! * Ids of tracks follow from what a track is of, and the sequence's from the rank: the one-rank files of a capture, put
+//!   behind each other, are one trace. So are captures of one engine, in the order of time. Captures of two engines, whose
+//!   processes have the same numbers, are put together by `merge`.
 //!
 //! Facts: perfetto 0.59.1's descriptors; trace processor's clock synchronizer, sorter and slice tracker.
 

@@ -6,6 +6,75 @@ const VARINT: u32 = 0;
 const FIXED_64: u32 = 1;
 const DELIMITED: u32 = 2;
 
+/// A few fields, put together without an allocation and written at once: the hot packets are made of these.
+#[derive(Debug)]
+pub(super) struct Fields {
+    bytes: [u8; Self::CAPACITY],
+    length: usize,
+}
+
+impl Fields {
+    /// Five numbers of ten bytes with keys of two, and then some.
+    const CAPACITY: usize = 96;
+
+    #[inline]
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; Self::CAPACITY], length: 0 }
+    }
+
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        // What does not fit would be a mistake of ours; it is not worth a panic.
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
+        }
+    }
+
+    #[inline]
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.byte(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.byte(value as u8);
+    }
+
+    /// A number; for `int64` hand in the bits, for `bool` 0 or 1.
+    #[inline]
+    pub(super) fn number(&mut self, field: u32, value: u64) {
+        self.varint(u64::from(field << 3 | VARINT));
+        self.varint(value);
+    }
+
+    #[inline]
+    pub(super) fn double(&mut self, field: u32, value: f64) {
+        self.varint(u64::from(field << 3 | FIXED_64));
+        self.raw(&value.to_le_bytes());
+    }
+
+    /// Fields that are encoded already.
+    #[inline]
+    pub(super) fn raw(&mut self, bytes: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(self.length..self.length + bytes.len()) {
+            place.copy_from_slice(bytes);
+            self.length += bytes.len();
+        }
+    }
+
+    /// The beginning of a message of so many bytes.
+    #[inline]
+    pub(super) fn message(&mut self, field: u32, bytes: usize) {
+        self.varint(u64::from(field << 3 | DELIMITED));
+        self.varint(bytes as u64);
+    }
+}
+
 /// A message that is open: where its content begins.
 #[derive(Debug)]
 #[must_use = "a message that is not closed has no length"]

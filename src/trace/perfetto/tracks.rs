@@ -1,11 +1,12 @@
 //! Ids of tracks, and which of them the trace has been told of.
 //!
-//! The ids of processes and rows follow from their numbers: nothing is kept for them. Counters and the tracks of
-//! asynchronous slices are numbered as they come, in tables of bounded size.
+//! An id follows from what the track is of, so that it is the same in all files of one capture. The more often a track is
+//! written to, the shorter it is: rows come first, counters second. What is kept is bounded.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
+use super::interner::hash;
 use crate::trace::writer::{ProcessId, Track};
 
 /// Counters that are remembered; what comes on top is described again and again.
@@ -17,107 +18,114 @@ const MAX_LANES: usize = 64;
 
 /// The id of the track that stands for the whole trace.
 pub(super) const ROOT: u64 = 0;
+/// Ids from here on are hashes, as good as never the same.
+const FAR: u64 = 1 << 63;
+/// Ids of counters are 34 bits of a hash with this bit: five bytes.
+const COUNTER: u64 = 1 << 34;
 
 /// The tracks of one trace.
 #[derive(Debug, Default)]
 pub(super) struct Tracks {
-    /// Of 21 bits: with the numbers of the first tracks an id has five bytes.
-    salt: u64,
-    numbers: u64,
-    counters: HashMap<u64, u64>,
-    rows: HashMap<Track, Vec<Lane>>,
+    /// Ids by the hash of process, name and key.
+    counters: HashMap<u64, u64, BuildHasherDefault<AsItIs>>,
+    /// Which of those ids are taken.
+    taken: HashMap<u64, (), BuildHasherDefault<AsItIs>>,
+    rows: HashMap<Track, Lanes>,
+    homeless: u64,
 }
 
-/// A track of asynchronous slices.
-#[derive(Debug, Clone, Copy)]
-struct Lane {
-    uuid: u64,
-    /// Free from then on.
-    end_ns: u64,
+/// The tracks of the asynchronous slices of a row.
+#[derive(Debug, Default)]
+struct Lanes {
+    /// When each is free; those that are remembered.
+    free_from_ns: Vec<u64>,
+    more: u64,
 }
 
 impl Tracks {
-    /// The tracks of all files of one capture have the same ids.
-    pub(super) fn new(base_ns: u64) -> Self {
-        Self { salt: mixed((base_ns, "track")) & 0x1f_ffff, ..Self::default() }
-    }
-
-    /// The track of a row; row 0 is the process itself.
+    /// The track of a row; row 0 is the process itself. Two bytes for the first ones, three for most.
     #[inline]
-    pub(super) fn row(&self, track: Track) -> u64 {
+    pub(super) fn row(track: Track) -> u64 {
         let Track { process: ProcessId(process), row } = track;
-        if process < 64 && row < 128 {
-            self.salt << 14 | u64::from(process) << 8 | u64::from(row) << 1
-        } else {
-            far((self.salt, process, row))
+        match (process, row) {
+            (..64, ..128) => 1 << 13 | u64::from(process) << 7 | u64::from(row),
+            (..512, ..1024) => 1 << 20 | u64::from(process) << 10 | u64::from(row),
+            _ => far(("row", process, row)),
         }
     }
 
     /// The track of the metadata.
-    pub(super) fn metadata(&self) -> u64 {
-        far((self.salt, "metadata"))
-    }
-
-    /// What makes the ids of flows the trace's own.
-    pub(super) fn flow_salt(&self) -> u64 {
-        mixed((self.salt, "flow"))
+    pub(super) fn metadata(only_rank: Option<u32>) -> u64 {
+        far(("metadata", only_rank))
     }
 
     /// The track of a value, and whether the trace has to be told of it.
+    #[inline]
     pub(super) fn counter(&mut self, process: ProcessId, name: &str, key: &str) -> (u64, bool) {
-        let hash = mixed((self.salt, process, name, key));
-        if let Some(&uuid) = self.counters.get(&hash) {
-            return (uuid, false);
+        let hash =
+            hash(name.as_bytes()).rotate_left(23) ^ hash(key.as_bytes()).rotate_left(7) ^ u64::from(process.0) << 40;
+        match self.counters.get(&hash) {
+            Some(&uuid) => (uuid, false),
+            None => (self.new_counter(hash, (process, name, key)), true),
         }
+    }
+
+    #[cold]
+    fn new_counter(&mut self, hash: u64, what: impl Hash) -> u64 {
+        let far = far(("counter", what));
         if self.counters.len() >= MAX_COUNTERS {
-            return (hash | 1 << 63, true);
+            return far;
         }
-        let uuid = self.number();
+        let short = COUNTER | far & (COUNTER - 1);
+        let uuid = if self.taken.insert(short, ()).is_none() { short } else { far };
         self.counters.insert(hash, uuid);
-        (uuid, true)
+        uuid
     }
 
     /// A track of a row on which no slice reaches beyond `begin_ns`, and whether the trace has to be told of it.
     pub(super) fn lane(&mut self, track: Track, begin_ns: u64, end_ns: u64) -> (u64, bool) {
-        let uuid = self.numbers + 1;
-        let uuid = self.numbered(uuid);
         if self.rows.len() >= MAX_ROWS && !self.rows.contains_key(&track) {
-            self.numbers += 1;
-            return (uuid, true);
+            self.homeless += 1;
+            return (far(("lane", track, "homeless", self.homeless)), true);
         }
         let lanes = self.rows.entry(track).or_default();
-        if let Some(free) = lanes.iter_mut().find(|lane| lane.end_ns <= begin_ns) {
-            free.end_ns = end_ns;
-            return (free.uuid, false);
+        let free = lanes.free_from_ns.iter().position(|&free_ns| free_ns <= begin_ns);
+        let number = free.unwrap_or(lanes.free_from_ns.len());
+        match lanes.free_from_ns.get_mut(number) {
+            Some(free_from_ns) => *free_from_ns = end_ns,
+            None if number < MAX_LANES => lanes.free_from_ns.push(end_ns),
+            None => {
+                lanes.more += 1;
+                return (far(("lane", track, "more", lanes.more)), true);
+            }
         }
-        self.numbers += 1;
-        if lanes.len() < MAX_LANES {
-            lanes.push(Lane { uuid, end_ns });
-        }
-        (uuid, true)
+        (far(("lane", track, number)), free.is_none())
     }
-
-    fn number(&mut self) -> u64 {
-        self.numbers += 1;
-        self.numbered(self.numbers)
-    }
-
-    /// Odd, where those of rows are even.
-    fn numbered(&self, number: u64) -> u64 {
-        if number < 1 << 13 { self.salt << 14 | number << 1 | 1 } else { far((self.salt, number)) }
-    }
-}
-
-/// An id beyond those that are counted.
-fn far(what: impl Hash) -> u64 {
-    mixed(what) | 1 << 63
 }
 
 /// The same in every run: a trace that is exported again has the same bytes.
-pub(super) fn mixed(what: impl Hash) -> u64 {
+fn far(what: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     what.hash(&mut hasher);
-    hasher.finish()
+    hasher.finish() | FAR
+}
+
+/// What is a hash already.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = hash(bytes);
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
 }
 
 #[cfg(test)]
@@ -131,27 +139,32 @@ mod tests {
 
     #[test]
     fn every_track_has_an_id_of_its_own_and_the_first_ones_are_short() {
-        let mut tracks = Tracks::new(1_800_000_000_000_000_000);
-        let mut ids = BTreeSet::from([ROOT, tracks.metadata()]);
-        let mut expected = 2;
-        for process in [1, 2, 63, 64, 1000, u32::MAX] {
-            for number in [0, 1, 2, 127, 128, 5000, u32::MAX] {
-                ids.insert(tracks.row(row(process, number)));
+        let mut tracks = Tracks::default();
+        let mut ids = BTreeSet::from([ROOT, Tracks::metadata(None), Tracks::metadata(Some(0))]);
+        let mut expected = 3;
+        for process in [0, 1, 2, 63, 64, 511, 512, 1000, u32::MAX] {
+            for number in [0, 1, 2, 127, 128, 1023, 1024, 5000, u32::MAX] {
+                ids.insert(Tracks::row(row(process, number)));
                 expected += 1;
             }
         }
-        assert!(tracks.row(row(63, 127)) < 1 << 35);
         for number in 0..20_000 {
-            ids.insert(tracks.counter(ProcessId(1), &format!("c{number}"), "").0);
-            expected += 1;
+            for process in [1, 2] {
+                ids.insert(tracks.counter(ProcessId(process), &format!("c{number}"), "key").0);
+                ids.insert(tracks.counter(ProcessId(process), "key", &format!("c{number}")).0);
+                expected += 2;
+            }
         }
         assert_eq!(ids.len(), expected);
-        assert_eq!(tracks.counter(ProcessId(1), "c7", "").1, false);
+        assert!(Tracks::row(row(63, 127)) < 1 << 14 && Tracks::row(row(511, 1023)) < 1 << 21);
+        let (id, is_new) = tracks.counter(ProcessId(1), "c7", "key");
+        assert!(id < 1 << 35 && !is_new);
+        assert_eq!(Tracks::default().counter(ProcessId(1), "c7", "key"), (id, true), "the same in every file");
     }
 
     #[test]
     fn counters_beyond_the_table_keep_one_id_and_are_told_again() {
-        let mut tracks = Tracks::new(0);
+        let mut tracks = Tracks::default();
         for number in 0..MAX_COUNTERS {
             tracks.counter(ProcessId(1), &number.to_string(), "");
         }
@@ -162,7 +175,7 @@ mod tests {
 
     #[test]
     fn slices_on_a_lane_are_disjoint_and_lanes_are_used_again() {
-        let mut tracks = Tracks::new(0);
+        let mut tracks = Tracks::default();
         let first = tracks.lane(row(1, 1), 0, 10);
         let second = tracks.lane(row(1, 1), 5, 20);
         assert!(first.1 && second.1 && first.0 != second.0);
@@ -171,6 +184,6 @@ mod tests {
         assert!(other.1 && other.0 != second.0);
         let all: BTreeSet<u64> = (0..1000).map(|_| tracks.lane(row(1, 1), 0, u64::MAX).0).collect();
         assert_eq!(all.len(), 1000);
-        assert_eq!(tracks.rows[&row(1, 1)].len(), MAX_LANES);
+        assert_eq!(tracks.rows[&row(1, 1)].free_from_ns.len(), MAX_LANES);
     }
 }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use super::annotation;
 use super::fields::{PACKET, annotation as annotation_fields, clock, defaults, event, interned, packet, track};
 use super::interner::{Interned, Interner};
-use super::proto::{Open, ProtoBuffer};
-use super::tracks::{ROOT, Tracks, mixed};
+use super::proto::{Fields, Open, ProtoBuffer};
+use super::tracks::{ROOT, Tracks};
 use crate::trace::writer::{Argument, Flow, FlowStep, ProcessId, Slice, TraceStart, TraceWriter, Track};
 
 const FLUSH_BYTES: usize = 64 * 1024;
@@ -22,7 +22,6 @@ pub struct PerfettoWriter<W: Write> {
     fresh: ProtoBuffer,
     base_ns: u64,
     tracks: Tracks,
-    flow_salt: u64,
     categories: Interner,
     names: Interner,
     keys: Interner,
@@ -47,7 +46,6 @@ impl<W: Write> PerfettoWriter<W> {
             fresh: ProtoBuffer::default(),
             base_ns: 0,
             tracks: Tracks::default(),
-            flow_salt: 0,
             categories: Interner::new(64),
             names: Interner::new(2048),
             keys: Interner::new(256),
@@ -85,16 +83,39 @@ impl<W: Write> PerfettoWriter<W> {
         self.close(packet)
     }
 
+    /// What stands in front of an event: time, sequence and flags.
+    #[inline]
+    fn place(&self, at_ns: u64) -> Fields {
+        let mut place = Fields::new();
+        place.number(packet::TIMESTAMP, at_ns.min(LATEST_NS).saturating_sub(self.base_ns));
+        place.raw(self.tail.bytes());
+        place
+    }
+
     #[inline]
     fn open_event(&mut self, at_ns: u64, kind: u64, uuid: u64) -> OpenEvent {
+        let place = self.place(at_ns);
+        let mut head = Fields::new();
+        head.number(event::TYPE, kind);
+        head.number(event::TRACK_UUID, uuid);
         let packet = self.proto.open(PACKET);
-        let at_ns = at_ns.min(LATEST_NS).saturating_sub(self.base_ns);
-        self.proto.number(packet::TIMESTAMP, at_ns);
-        self.proto.raw(self.tail.bytes());
+        self.proto.raw(place.bytes());
         let event = self.proto.open(packet::TRACK_EVENT);
-        self.proto.number(event::TYPE, kind);
-        self.proto.number(event::TRACK_UUID, uuid);
+        self.proto.raw(head.bytes());
         OpenEvent { packet, event }
+    }
+
+    /// An event of two or three numbers and nothing else, which most are.
+    #[inline]
+    fn small_event(&mut self, at_ns: u64, body: &Fields) -> io::Result<()> {
+        let mut place = self.place(at_ns);
+        place.message(packet::TRACK_EVENT, body.bytes().len());
+        let mut head = Fields::new();
+        head.message(PACKET, place.bytes().len() + body.bytes().len());
+        head.raw(place.bytes());
+        head.raw(body.bytes());
+        self.proto.raw(head.bytes());
+        if self.proto.len() >= FLUSH_BYTES { self.flush() } else { Ok(()) }
     }
 
     #[inline]
@@ -134,7 +155,7 @@ impl<W: Write> PerfettoWriter<W> {
             FlowStep::Begin | FlowStep::Step => event::FLOW_IDS,
             FlowStep::End => event::TERMINATING_FLOW_IDS,
         };
-        self.proto.fixed(field, flow.id ^ self.flow_salt);
+        self.proto.fixed(field, flow.id);
     }
 
     #[inline]
@@ -144,15 +165,17 @@ impl<W: Write> PerfettoWriter<W> {
         flows.iter().for_each(|&flow| self.flow(flow));
         self.arguments(arguments);
         self.close_event(open)?;
-        let open = self.open_event(slice.begin_ns.saturating_add(slice.duration_ns), event::SLICE_END, uuid);
-        self.close_event(open)
+        let mut end = Fields::new();
+        end.number(event::TYPE, event::SLICE_END);
+        end.number(event::TRACK_UUID, uuid);
+        self.small_event(slice.begin_ns.saturating_add(slice.duration_ns), &end)
     }
 
     /// The track of a counter's value, described if it is new.
     fn counter_track(&mut self, process: ProcessId, name: &str, key: &str) -> io::Result<u64> {
         let (uuid, is_new) = self.tracks.counter(process, name, key);
         if is_new {
-            let parent = self.tracks.row(Track { process, row: 0 });
+            let parent = Tracks::row(Track { process, row: 0 });
             let full = if key.is_empty() { name.to_owned() } else { format!("{name} {key}") };
             self.describe(uuid, |proto| {
                 proto.number(track::PARENT_UUID, parent);
@@ -174,10 +197,8 @@ impl<W: Write> TraceWriter for PerfettoWriter<W> {
     fn begin(&mut self, start: TraceStart) -> io::Result<()> {
         self.base_ns = start.base_ns.min(LATEST_NS);
         self.only_rank = start.only_rank;
-        self.tracks = Tracks::new(start.base_ns);
-        self.flow_salt = self.tracks.flow_salt();
-        // 21 bits have three bytes; 0 is none.
-        let sequence = (mixed((start.base_ns, start.only_rank, "sequence")) & 0x1f_ffff).max(1);
+        // 0 is none.
+        let sequence = start.only_rank.map_or(1, |rank| u64::from(rank.min(u32::MAX - 2)) + 2);
         self.tail.number(packet::SEQUENCE_ID, sequence);
         self.tail.number(packet::SEQUENCE_FLAGS, packet::NEEDS_STATE);
 
@@ -205,7 +226,7 @@ impl<W: Write> TraceWriter for PerfettoWriter<W> {
     }
 
     fn process(&mut self, process: ProcessId, name: &str, label: &str, sort_index: u32) -> io::Result<()> {
-        self.describe(self.tracks.row(Track { process, row: 0 }), |proto| {
+        self.describe(Tracks::row(Track { process, row: 0 }), |proto| {
             proto.number(track::SIBLING_ORDER_RANK, rank(sort_index));
             let descriptor = proto.open(track::PROCESS);
             proto.number(track::PROCESS_PID, rank(process.0));
@@ -219,8 +240,8 @@ impl<W: Write> TraceWriter for PerfettoWriter<W> {
     }
 
     fn track(&mut self, at: Track, name: &str, sort_index: u32) -> io::Result<()> {
-        let parent = self.tracks.row(Track { row: 0, ..at });
-        self.describe(self.tracks.row(at), |proto| {
+        let parent = Tracks::row(Track { row: 0, ..at });
+        self.describe(Tracks::row(at), |proto| {
             proto.number(track::PARENT_UUID, parent);
             proto.number(track::SIBLING_ORDER_RANK, rank(sort_index));
             let descriptor = proto.open(track::THREAD);
@@ -234,7 +255,7 @@ impl<W: Write> TraceWriter for PerfettoWriter<W> {
 
     fn slice(&mut self, slice: Slice<'_>, arguments: &[Argument<'_>]) -> io::Result<()> {
         self.events += 1;
-        self.slice_on(self.tracks.row(slice.track), &slice, slice.flows, arguments)
+        self.slice_on(Tracks::row(slice.track), &slice, slice.flows, arguments)
     }
 
     fn async_slice(&mut self, slice: Slice<'_>, _id: u64, arguments: &[Argument<'_>]) -> io::Result<()> {
@@ -242,7 +263,7 @@ impl<W: Write> TraceWriter for PerfettoWriter<W> {
         let end_ns = slice.begin_ns.saturating_add(slice.duration_ns);
         let (uuid, is_new) = self.tracks.lane(slice.track, slice.begin_ns, end_ns);
         if is_new {
-            let parent = self.tracks.row(slice.track);
+            let parent = Tracks::row(slice.track);
             self.describe(uuid, |proto| {
                 proto.number(track::PARENT_UUID, parent);
                 proto.text(track::NAME, slice.category);
@@ -260,7 +281,7 @@ impl<W: Write> TraceWriter for PerfettoWriter<W> {
         arguments: &[Argument<'_>],
     ) -> io::Result<()> {
         self.events += 1;
-        let open = self.open_event(at_ns, event::INSTANT, self.tracks.row(track));
+        let open = self.open_event(at_ns, event::INSTANT, Tracks::row(track));
         self.title(category, name);
         self.arguments(arguments);
         self.close_event(open)
@@ -270,9 +291,11 @@ impl<W: Write> TraceWriter for PerfettoWriter<W> {
         self.events += 1;
         for &(key, value) in values {
             let uuid = self.counter_track(process, name, key)?;
-            let open = self.open_event(at_ns, event::COUNTER, uuid);
-            self.proto.number(event::COUNTER_VALUE, value.min(LATEST_NS));
-            self.close_event(open)?;
+            let mut body = Fields::new();
+            body.number(event::TYPE, event::COUNTER);
+            body.number(event::TRACK_UUID, uuid);
+            body.number(event::COUNTER_VALUE, value.min(LATEST_NS));
+            self.small_event(at_ns, &body)?;
         }
         Ok(())
     }
@@ -283,13 +306,15 @@ impl<W: Write> TraceWriter for PerfettoWriter<W> {
         }
         self.events += 1;
         let uuid = self.counter_track(process, name, "")?;
-        let open = self.open_event(at_ns, event::COUNTER, uuid);
-        self.proto.double(event::DOUBLE_COUNTER_VALUE, value);
-        self.close_event(open)
+        let mut body = Fields::new();
+        body.number(event::TYPE, event::COUNTER);
+        body.number(event::TRACK_UUID, uuid);
+        body.double(event::DOUBLE_COUNTER_VALUE, value);
+        self.small_event(at_ns, &body)
     }
 
     fn metadata(&mut self, metadata: &serde_json::Value) -> io::Result<()> {
-        let uuid = self.tracks.metadata();
+        let uuid = Tracks::metadata(self.only_rank);
         self.describe(uuid, |proto| proto.text(track::NAME, "stepscope metadata"))?;
         let open = self.open_event(self.base_ns, event::INSTANT, uuid);
         self.title("stepscope", "metadata");
