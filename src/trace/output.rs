@@ -137,7 +137,7 @@ pub fn write_trace(
     format: Format,
     sink: &mut dyn Write,
 ) -> io::Result<ExportSummary> {
-    write_with(format, sink, |writer| export(fragments, meta, selection, writer))
+    pack(format, sink, Export { fragments, meta, selection })
 }
 
 /// Has `write` write a trace, from `begin` to `finish`, into a sink, in any format; what packs it is ended behind it.
@@ -149,23 +149,59 @@ pub fn write_with<T>(
     sink: &mut dyn Write,
     write: impl FnOnce(&mut dyn TraceWriter) -> io::Result<T>,
 ) -> io::Result<T> {
+    pack(format, sink, Closure(write))
+}
+
+/// Something that writes a trace with whatever writer it is given.
+trait Job {
+    type Outcome;
+    fn run(self, writer: &mut impl TraceWriter) -> io::Result<Self::Outcome>;
+}
+
+/// The export of a capture, made for each writer anew: a call through a table for each event would be seen.
+struct Export<'a> {
+    fragments: &'a [PathBuf],
+    meta: &'a ExportMeta,
+    selection: &'a Selection,
+}
+
+impl Job for Export<'_> {
+    type Outcome = ExportSummary;
+
+    fn run(self, writer: &mut impl TraceWriter) -> io::Result<ExportSummary> {
+        export(self.fragments, self.meta, self.selection, writer)
+    }
+}
+
+struct Closure<F>(F);
+
+impl<T, F: FnOnce(&mut dyn TraceWriter) -> io::Result<T>> Job for Closure<F> {
+    type Outcome = T;
+
+    fn run(self, writer: &mut impl TraceWriter) -> io::Result<T> {
+        self.0(writer)
+    }
+}
+
+/// The one place that puts a writer of a format, and what packs its bytes, in front of a sink.
+fn pack<J: Job>(format: Format, sink: &mut dyn Write, job: J) -> io::Result<J::Outcome> {
     match format {
-        Format::Json => write(&mut ChromeWriter::new(sink)),
+        Format::Json => job.run(&mut ChromeWriter::new(sink)),
         Format::JsonGz => {
             let mut writer = ChromeWriter::new(GzEncoder::new(sink, Compression::new(GZIP_LEVEL)));
-            let written = write(&mut writer)?;
+            let outcome = job.run(&mut writer)?;
             writer.into_inner().finish()?.flush()?;
-            Ok(written)
+            Ok(outcome)
         }
         Format::JsonZst => {
             let mut encoder = zstd::Encoder::new(sink, ZSTD_LEVEL)?;
             encoder.include_checksum(true)?;
             let mut writer = ChromeWriter::new(encoder);
-            let written = write(&mut writer)?;
+            let outcome = job.run(&mut writer)?;
             writer.into_inner().finish()?.flush()?;
-            Ok(written)
+            Ok(outcome)
         }
-        Format::Perfetto => write(&mut PerfettoWriter::new(sink)),
+        Format::Perfetto => job.run(&mut PerfettoWriter::new(sink)),
     }
 }
 

@@ -79,18 +79,33 @@ impl Interner {
 /// Quick, and the same in every run. Never 0: that is what an empty place has.
 #[inline]
 pub(super) fn hash(bytes: &[u8]) -> u64 {
-    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mix = |hash: u64, word: u64| {
-        let hash = (hash ^ word).wrapping_mul(FACTOR);
-        hash ^ hash >> 29
+    const FACTORS: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xD6E8_FEB8_6659_FD93];
+    let mix = |a: u64, b: u64| {
+        let product = u128::from(a ^ FACTORS[0]) * u128::from(b ^ FACTORS[1]);
+        product as u64 ^ (product >> 64) as u64
     };
-    let mut hash = bytes.len() as u64;
-    let mut words = bytes.chunks_exact(8);
-    for word in words.by_ref() {
-        hash = mix(hash, word.try_into().map_or(0, u64::from_le_bytes));
-    }
-    let rest = words.remainder().iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
-    mix(mix(hash, rest), FACTOR) | 1
+    let long = |at: usize| bytes[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+    let short = |at: usize| bytes[at..].first_chunk().map_or(0, |word| u64::from(u32::from_le_bytes(*word)));
+    let length = bytes.len();
+    let mut hash = length as u64;
+    let last = match length {
+        0 => 0,
+        1..4 => u64::from(bytes[0]) << 16 | u64::from(bytes[length / 2]) << 8 | u64::from(bytes[length - 1]),
+        4..8 => short(0) << 32 | short(length - 4),
+        _ => {
+            let mut at = 0;
+            while at + 16 < length {
+                hash = mix(hash ^ long(at), long(at + 8));
+                at += 16;
+            }
+            if at + 8 < length {
+                hash = mix(hash, long(at));
+            }
+            // What was seen already in part.
+            long(length - 8)
+        }
+    };
+    mix(hash, last) | 1
 }
 
 #[cfg(test)]

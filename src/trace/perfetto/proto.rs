@@ -14,8 +14,8 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Five numbers of ten bytes with keys of two, and then some.
-    const CAPACITY: usize = 96;
+    /// Five numbers of ten bytes with keys of two.
+    const CAPACITY: usize = 64;
 
     #[inline]
     pub(super) fn new() -> Self {
@@ -67,11 +67,12 @@ impl Fields {
         }
     }
 
-    /// The beginning of a message of so many bytes.
+    /// The beginning of a message of so many bytes. 0 is to be filled in by [`ProtoBuffer::close`], with what is open then.
     #[inline]
-    pub(super) fn message(&mut self, field: u32, bytes: usize) {
+    pub(super) fn message(&mut self, field: u32, bytes: usize) -> Open {
         self.varint(u64::from(field << 3 | DELIMITED));
         self.varint(bytes as u64);
+        Open(self.length)
     }
 }
 
@@ -163,6 +164,14 @@ impl ProtoBuffer {
         self.varint((kept.len() + mark.len()) as u64);
         self.bytes.extend_from_slice(kept.as_bytes());
         self.bytes.extend_from_slice(mark.as_bytes());
+    }
+
+    /// Fields in which messages are open.
+    #[inline]
+    pub(super) fn raw_open<const N: usize>(&mut self, fields: &Fields, open: [Open; N]) -> [Open; N] {
+        let begin = self.bytes.len();
+        self.raw(fields.bytes());
+        open.map(|Open(at)| Open(begin + at))
     }
 
     /// Begins a message that is a field of the one around it.

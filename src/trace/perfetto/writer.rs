@@ -7,7 +7,7 @@ use super::fields::{PACKET, annotation as annotation_fields, clock, defaults, ev
 use super::interner::{Interned, Interner};
 use super::proto::{Fields, Open, ProtoBuffer};
 use super::tracks::{ROOT, Tracks};
-use crate::trace::writer::{Argument, Flow, FlowStep, ProcessId, Slice, TraceStart, TraceWriter, Track};
+use crate::trace::writer::{Argument, Flow, FlowStep, ProcessId, Slice, TraceStart, TraceWriter, Track, Value};
 
 const FLUSH_BYTES: usize = 64 * 1024;
 /// A reader's times are signed.
@@ -83,39 +83,36 @@ impl<W: Write> PerfettoWriter<W> {
         self.close(packet)
     }
 
-    /// What stands in front of an event: time, sequence and flags.
+    /// Time, sequence and flags.
     #[inline]
-    fn place(&self, at_ns: u64) -> Fields {
-        let mut place = Fields::new();
-        place.number(packet::TIMESTAMP, at_ns.min(LATEST_NS).saturating_sub(self.base_ns));
-        place.raw(self.tail.bytes());
-        place
+    fn place(&self, fields: &mut Fields, at_ns: u64) {
+        fields.number(packet::TIMESTAMP, at_ns.min(LATEST_NS).saturating_sub(self.base_ns));
+        fields.raw(self.tail.bytes());
     }
 
     #[inline]
     fn open_event(&mut self, at_ns: u64, kind: u64, uuid: u64) -> OpenEvent {
-        let place = self.place(at_ns);
         let mut head = Fields::new();
+        let packet = head.message(PACKET, 0);
+        self.place(&mut head, at_ns);
+        let event = head.message(packet::TRACK_EVENT, 0);
         head.number(event::TYPE, kind);
         head.number(event::TRACK_UUID, uuid);
-        let packet = self.proto.open(PACKET);
-        self.proto.raw(place.bytes());
-        let event = self.proto.open(packet::TRACK_EVENT);
-        self.proto.raw(head.bytes());
+        let [packet, event] = self.proto.raw_open(&head, [packet, event]);
         OpenEvent { packet, event }
     }
 
     /// An event of two or three numbers and nothing else, which most are.
     #[inline]
     fn small_event(&mut self, at_ns: u64, body: &Fields) -> io::Result<()> {
-        let mut place = self.place(at_ns);
-        place.message(packet::TRACK_EVENT, body.bytes().len());
         let mut head = Fields::new();
-        head.message(PACKET, place.bytes().len() + body.bytes().len());
-        head.raw(place.bytes());
+        let packet = head.message(PACKET, 0);
+        self.place(&mut head, at_ns);
+        let event = head.message(packet::TRACK_EVENT, 0);
         head.raw(body.bytes());
-        self.proto.raw(head.bytes());
-        if self.proto.len() >= FLUSH_BYTES { self.flush() } else { Ok(()) }
+        let [packet, event] = self.proto.raw_open(&head, [packet, event]);
+        self.proto.close(event);
+        self.close(packet)
     }
 
     #[inline]
@@ -133,17 +130,27 @@ impl<W: Write> PerfettoWriter<W> {
     #[inline]
     fn title(&mut self, category: &str, name: &str) {
         let category_of = (interned::CATEGORIES, event::CATEGORY_IIDS, event::CATEGORIES);
-        word(&mut self.proto, &mut self.fresh, &mut self.categories, category_of, category);
+        word(&mut self.proto, &mut self.fresh, self.categories.intern(category), category_of, category);
         let name_of = (interned::EVENT_NAMES, event::NAME_IID, event::NAME);
-        word(&mut self.proto, &mut self.fresh, &mut self.names, name_of, name);
+        word(&mut self.proto, &mut self.fresh, self.names.intern(name), name_of, name);
     }
 
     #[inline]
     fn arguments(&mut self, arguments: &[Argument<'_>]) {
         let key_of = (interned::ANNOTATION_NAMES, annotation_fields::NAME_IID, annotation_fields::NAME);
         for &(key, value) in arguments {
+            let key_as = self.keys.intern(key);
+            if let (Interned::Known(key), Value::Number(value)) = (key_as, value) {
+                let mut whole = Fields::new();
+                let open = whole.message(event::ANNOTATIONS, 0);
+                whole.number(annotation_fields::NAME_IID, key);
+                whole.number(annotation_fields::UINT, value);
+                let [open] = self.proto.raw_open(&whole, [open]);
+                self.proto.close(open);
+                continue;
+            }
             let open = self.proto.open(event::ANNOTATIONS);
-            word(&mut self.proto, &mut self.fresh, &mut self.keys, key_of, key);
+            word(&mut self.proto, &mut self.fresh, key_as, key_of, key);
             annotation::value(&mut self.proto, value);
             self.proto.close(open);
         }
@@ -340,11 +347,11 @@ impl<W: Write> TraceWriter for PerfettoWriter<W> {
 fn word(
     proto: &mut ProtoBuffer,
     fresh: &mut ProtoBuffer,
-    table: &mut Interner,
+    as_what: Interned,
     (list, by_number, as_it_is): (u32, u32, u32),
     text: &str,
 ) {
-    match table.intern(text) {
+    match as_what {
         Interned::Known(number) => proto.number(by_number, number),
         Interned::New(number) => {
             let entry = fresh.open(list);
