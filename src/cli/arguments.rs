@@ -62,8 +62,7 @@ pub enum Command {
     /// is printed and the exit code is 5.
     ///
     /// Open the trace at https://ui.perfetto.dev (Open trace file) or in chrome://tracing; both read .json and
-    /// .json.gz, and the first also .pftrace, which is the quickest to open. What ends in .csv or .jsonl gets the ledger:
-    /// one row per iteration.
+    /// .json.gz, and the first also .pftrace. What ends in .csv or .jsonl gets the ledger: one row per iteration.
     Get(GetArguments),
     /// Run an engine that knows nothing of us so that its iterations are seen
     ///

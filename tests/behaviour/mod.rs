@@ -1,6 +1,7 @@
 //! How it must behave, end to end: engine processes, a sidecar process, HTTP.
 
 mod attach;
+mod formats;
 mod groups;
 mod kills;
 mod load;

@@ -14,7 +14,8 @@ use stepscope::trace::writer::{
 };
 
 use super::counters::{counters, gpus, value};
-use super::picture::{Picture, packets};
+use super::pftrace::packets;
+use super::picture::Picture;
 use super::sample::*;
 use crate::support::at_least;
 

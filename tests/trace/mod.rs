@@ -6,6 +6,7 @@ mod formats;
 mod fragment;
 mod hostile;
 mod ledger;
+mod pftrace;
 pub(crate) mod picture;
 pub(crate) mod sample;
 mod viewers;

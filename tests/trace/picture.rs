@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use prost::Message;
 use serde_json::{Map, Value};
+
+use super::pftrace::{TracePacket, TrackDescriptor, TrackEvent, packets};
 
 /// Sorted, so that the order in the file does not matter.
 #[derive(Debug, Default)]
@@ -161,22 +162,6 @@ fn plain((key, value): (String, Value)) -> (String, Value) {
     (key, value)
 }
 
-/// The packets that are whole, by the framing alone, and the bytes behind them.
-pub(crate) fn packets(mut bytes: &[u8]) -> (Vec<TracePacket>, usize) {
-    let mut packets = Vec::new();
-    while !bytes.is_empty() {
-        let mut rest = bytes;
-        let key = prost::encoding::decode_varint(&mut rest);
-        let length = prost::encoding::decode_varint(&mut rest);
-        let (Ok(key), Ok(length)) = (key, length) else { break };
-        assert_eq!(key, 0x0A, "packets and nothing else");
-        let Some(packet) = rest.get(..length as usize) else { break };
-        packets.push(TracePacket::decode(packet).unwrap());
-        bytes = &rest[length as usize..];
-    }
-    (packets, bytes.len())
-}
-
 #[derive(Debug)]
 struct Seen {
     at_ns: u64,
@@ -214,7 +199,7 @@ impl Reader {
             assert_eq!(flags, 2, "needs what came before");
         }
         assert_eq!(sequence, self.sequence);
-        assert!((1..1 << 21).contains(&sequence));
+        assert!(sequence > 0);
         if let Some(fresh) = &packet.interned_data {
             for (told, table) in [
                 (&fresh.event_categories, &mut self.categories),
@@ -332,180 +317,4 @@ impl Reader {
         picture.flows = flows.into_values().collect();
         (picture.sorted(), stacks.values().map(Vec::len).sum())
     }
-}
-
-impl DebugAnnotation {
-    fn value(&self) -> Value {
-        let entries = |entries: &[Self]| -> Map<String, Value> {
-            entries.iter().map(|entry| (entry.name.clone().unwrap(), entry.value())).collect()
-        };
-        None.or(self.bool_value.map(Value::from))
-            .or(self.uint_value.map(Value::from))
-            .or(self.int_value.map(Value::from))
-            .or(self.double_value.map(Value::from))
-            .or(self.string_value.clone().map(Value::from))
-            .or((!self.dict_entries.is_empty()).then(|| entries(&self.dict_entries).into()))
-            .or((!self.array_values.is_empty()).then(|| self.array_values.iter().map(Self::value).collect()))
-            .unwrap_or(Value::Null)
-    }
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct TracePacket {
-    #[prost(uint64, optional, tag = "8")]
-    pub(crate) timestamp: Option<u64>,
-    #[prost(message, optional, tag = "11")]
-    pub(crate) track_event: Option<TrackEvent>,
-    #[prost(message, optional, tag = "60")]
-    pub(crate) track_descriptor: Option<TrackDescriptor>,
-    #[prost(message, optional, tag = "6")]
-    clock_snapshot: Option<ClockSnapshot>,
-    #[prost(uint32, optional, tag = "10")]
-    pub(crate) trusted_packet_sequence_id: Option<u32>,
-    #[prost(message, optional, tag = "12")]
-    pub(crate) interned_data: Option<InternedData>,
-    #[prost(uint32, optional, tag = "13")]
-    sequence_flags: Option<u32>,
-    #[prost(message, optional, tag = "59")]
-    trace_packet_defaults: Option<TracePacketDefaults>,
-    #[prost(bool, optional, tag = "87")]
-    first_packet_on_sequence: Option<bool>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct TracePacketDefaults {
-    #[prost(uint32, optional, tag = "58")]
-    timestamp_clock_id: Option<u32>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct ClockSnapshot {
-    #[prost(message, repeated, tag = "1")]
-    clocks: Vec<Clock>,
-    #[prost(int32, optional, tag = "2")]
-    primary_trace_clock: Option<i32>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Clock {
-    #[prost(uint32, optional, tag = "1")]
-    clock_id: Option<u32>,
-    #[prost(uint64, optional, tag = "2")]
-    timestamp: Option<u64>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct InternedData {
-    #[prost(message, repeated, tag = "1")]
-    event_categories: Vec<Interned>,
-    #[prost(message, repeated, tag = "2")]
-    pub(crate) event_names: Vec<Interned>,
-    #[prost(message, repeated, tag = "3")]
-    debug_annotation_names: Vec<Interned>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Interned {
-    #[prost(uint64, optional, tag = "1")]
-    iid: Option<u64>,
-    #[prost(string, optional, tag = "2")]
-    pub(crate) name: Option<String>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct TrackDescriptor {
-    #[prost(uint64, optional, tag = "1")]
-    pub(crate) uuid: Option<u64>,
-    #[prost(uint64, optional, tag = "5")]
-    parent_uuid: Option<u64>,
-    #[prost(string, optional, tag = "2")]
-    pub(crate) name: Option<String>,
-    #[prost(message, optional, tag = "3")]
-    process: Option<ProcessDescriptor>,
-    #[prost(message, optional, tag = "4")]
-    pub(crate) thread: Option<ThreadDescriptor>,
-    #[prost(message, optional, tag = "8")]
-    pub(crate) counter: Option<CounterDescriptor>,
-    #[prost(int32, optional, tag = "12")]
-    sibling_order_rank: Option<i32>,
-    #[prost(int32, optional, tag = "19")]
-    process_ordering: Option<i32>,
-    #[prost(int32, optional, tag = "20")]
-    thread_ordering: Option<i32>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct ProcessDescriptor {
-    #[prost(int32, optional, tag = "1")]
-    pid: Option<i32>,
-    #[prost(string, optional, tag = "6")]
-    process_name: Option<String>,
-    #[prost(string, repeated, tag = "8")]
-    process_labels: Vec<String>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct ThreadDescriptor {
-    #[prost(int32, optional, tag = "1")]
-    pid: Option<i32>,
-    #[prost(int64, optional, tag = "2")]
-    tid: Option<i64>,
-    #[prost(string, optional, tag = "5")]
-    thread_name: Option<String>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct CounterDescriptor {
-    #[prost(int32, optional, tag = "3")]
-    pub(crate) unit: Option<i32>,
-    #[prost(string, optional, tag = "6")]
-    pub(crate) unit_name: Option<String>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct TrackEvent {
-    #[prost(uint64, repeated, packed = "false", tag = "3")]
-    category_iids: Vec<u64>,
-    #[prost(string, repeated, tag = "22")]
-    categories: Vec<String>,
-    #[prost(uint64, optional, tag = "10")]
-    name_iid: Option<u64>,
-    #[prost(string, optional, tag = "23")]
-    name: Option<String>,
-    #[prost(int32, optional, tag = "9")]
-    r#type: Option<i32>,
-    #[prost(uint64, optional, tag = "11")]
-    track_uuid: Option<u64>,
-    #[prost(int64, optional, tag = "30")]
-    counter_value: Option<i64>,
-    #[prost(double, optional, tag = "44")]
-    double_counter_value: Option<f64>,
-    #[prost(fixed64, repeated, packed = "false", tag = "47")]
-    flow_ids: Vec<u64>,
-    #[prost(fixed64, repeated, packed = "false", tag = "48")]
-    terminating_flow_ids: Vec<u64>,
-    #[prost(message, repeated, tag = "4")]
-    debug_annotations: Vec<DebugAnnotation>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct DebugAnnotation {
-    #[prost(uint64, optional, tag = "1")]
-    name_iid: Option<u64>,
-    #[prost(string, optional, tag = "10")]
-    name: Option<String>,
-    #[prost(bool, optional, tag = "2")]
-    bool_value: Option<bool>,
-    #[prost(uint64, optional, tag = "3")]
-    uint_value: Option<u64>,
-    #[prost(int64, optional, tag = "4")]
-    int_value: Option<i64>,
-    #[prost(double, optional, tag = "5")]
-    double_value: Option<f64>,
-    #[prost(string, optional, tag = "6")]
-    string_value: Option<String>,
-    #[prost(message, repeated, tag = "11")]
-    dict_entries: Vec<DebugAnnotation>,
-    #[prost(message, repeated, tag = "12")]
-    array_values: Vec<DebugAnnotation>,
 }
