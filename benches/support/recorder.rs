@@ -33,9 +33,9 @@ pub fn contenders(bench: &Bench) -> Vec<Contender<'_>> {
     let number =
         |key, number| CArgument { key, kind: argument::UNSIGNED, bytes: 0, value: CValue { unsigned_number: number } };
     // As many operations as leave `RECORDED` records at least, and fit a ring.
-    let recorded = |name, operations, mut work: Box<dyn FnMut(u64)>| {
+    let recorded = |name, operations, work: Box<dyn FnMut(u64)>| {
         let mut closing = ["still", "drain", "was it recorded", "withdraw"].map(|order| bench.teller(order));
-        Contender::new(name, operations, move |n| work(n))
+        Contender::new(name, operations, work)
             .before(bench.teller("want events"))
             .after(move || closing.iter_mut().for_each(|order| order()))
     };
@@ -84,10 +84,10 @@ pub fn contenders(bench: &Bench) -> Vec<Contender<'_>> {
         ),
         // SAFETY: whole.
         recorded(EVENT, RECORDED, Box::new(move |n| (0..n).for_each(|_| unsafe { (api.event)(black_box(&event)) }))),
-        // SAFETY: whole.
         recorded(
             MOMENT,
             RECORDED,
+            // SAFETY: whole.
             Box::new(move |n| (0..n).for_each(|_| unsafe { (api.request)(black_box(&moment)) })),
         ),
         recorded(

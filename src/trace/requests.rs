@@ -32,6 +32,9 @@ pub(super) struct Course {
     pub(super) cached_tokens: u32,
 }
 
+/// Ids of requests, by job and number.
+pub(super) type Labels = BTreeMap<String, BTreeMap<u64, Rc<str>>>;
+
 /// All requests of a capture, by job and number.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
@@ -90,6 +93,17 @@ impl Requests {
         if matches!(told.moment, Moment::Scheduled | Moment::Preempted) && course.turns.len() < MAX_TURNS {
             course.turns.push((at_ns, told.moment == Moment::Scheduled));
         }
+    }
+
+    /// What requests are known by, where that was told.
+    pub(super) fn labels(&self) -> Labels {
+        let mut labels = Labels::new();
+        for ((job, request), course) in &self.courses {
+            if let Some(label) = &course.label {
+                labels.entry(job.clone()).or_default().insert(*request, label.clone());
+            }
+        }
+        labels
     }
 
     /// Those that touch a window, by when they begin. `window` says when a job's opened and closed.

@@ -2,6 +2,7 @@
 
 mod attach;
 mod events;
+mod formats;
 mod groups;
 mod kills;
 mod load;

@@ -8,6 +8,7 @@ use stepscope::trace::event::{Anchor, Event};
 use stepscope::trace::fragment::{COUNTERS, FragmentIdentity, FragmentWriter};
 use stepscope::trace::ledger::write_ledger;
 use stepscope::trace::meta::Selection;
+use stepscope::trace::output::LedgerFormat;
 
 use super::sample::*;
 
@@ -73,7 +74,7 @@ fn gpus_have_processes_and_tracks_of_their_own_in_the_trace_of_all_ranks_alone()
     assert_eq!(of_gpus(&parsed(&files, &Selection::rank(1))), Vec::<String>::new());
     let ledger = |files: &[PathBuf]| {
         let mut text = Vec::new();
-        write_ledger(files, &meta(vec![]), &Selection::default(), &mut text).unwrap();
+        write_ledger(files, &meta(vec![]), &Selection::default(), LedgerFormat::JsonLines, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     };
     assert_eq!(ledger(&files), ledger(&files[..2]));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stepscope::trace::event::{Anchor, Event, Flags, Iteration};
 use stepscope::trace::fragment::FragmentWriter;
 use stepscope::trace::meta::{ExportMeta, Selection};
-use stepscope::trace::output::{Packing, write_chrome};
+use stepscope::trace::output::{Format, write_trace};
 
 use super::sample::*;
 
@@ -187,7 +187,7 @@ fn gzip_holds_the_same_bytes() {
     let meta = meta(vec![window("0", 0, 1, 2000)]);
     let (plain, _) = text(&files, &meta, &Selection::default());
     let mut packed = Vec::new();
-    write_chrome(&files, &meta, &Selection::default(), Packing::Gzip, &mut packed).unwrap();
+    write_trace(&files, &meta, &Selection::default(), Format::JsonGz, &mut packed).unwrap();
     let mut unpacked = String::new();
     flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut unpacked).unwrap();
     assert_eq!(unpacked, plain);
@@ -220,9 +220,9 @@ fn nothing_at_all_is_a_trace_too() {
 fn a_sink_that_fails_fails_the_export() {
     let dir = tempfile::tempdir().unwrap();
     let files = [fragment(dir.path(), &identity("0", 0), &iterations(0, 1, 5000))];
-    for packing in [Packing::Plain, Packing::Gzip] {
+    for format in Format::ALL {
         let mut full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let written = write_chrome(&files, &ExportMeta::default(), &Selection::default(), packing, &mut full);
+        let written = write_trace(&files, &ExportMeta::default(), &Selection::default(), format, &mut full);
         assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
     }
 }

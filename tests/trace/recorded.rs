@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use serde_json::Value;
 use stepscope::trace::event::{Event, TEXT_PART_BYTES, TextPart};
+use stepscope::trace::ledger::write_ledger;
 use stepscope::trace::lifecycle::{Lifecycle, Outcome, each_lifecycle};
 use stepscope::trace::meta::{ExportMeta, Selection};
+use stepscope::trace::output::LedgerFormat;
 use stepscope::trace::recorded::{
     ArgumentValue, FlowStep, Moment, Recorded, RecordedArgument, RequestMoment, Served, Shape, TrackName,
 };
@@ -216,6 +218,28 @@ fn the_stages_of_a_request_add_up_to_its_end_to_end_time_and_arrows_lead_to_what
     assert_eq!(by(3).last_token_ns, None);
     let not_told = ExportMeta { requests: false, ..with_requests() };
     assert!(!each_lifecycle(&fragments, &not_told, &mut |_| unreachable!()));
+}
+
+#[test]
+fn the_ledger_says_what_was_computed_of_each_request_when_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let events = [vec![thread("loop")], iterations(0, 5, 3), ways()].concat();
+    let fragments = vec![fragment(dir.path(), &identity("0", 0), &events)];
+    let ledger = |format, meta: &ExportMeta| {
+        let mut bytes = Vec::new();
+        write_ledger(&fragments, meta, &Selection::default(), format, &mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    };
+    let rows = ledger(LedgerFormat::JsonLines, &with_requests());
+    let requests: Vec<Value> =
+        rows.lines().map(|row| serde_json::from_str::<Value>(row).unwrap()["requests"].clone()).collect();
+    assert!(rows.contains(r#""requests":{"cmpl-1":10,"cmpl-1":1}"#), "all of the sample have one id: {rows}");
+    assert_eq!(requests[2], serde_json::json!({}));
+    let table = ledger(LedgerFormat::Csv, &with_requests());
+    assert!(table.lines().next().unwrap().ends_with(",requests"), "{table}");
+    assert!(table.lines().nth(1).unwrap().ends_with(",cmpl-1=10 cmpl-1=1"), "{table}");
+    let plain = ledger(LedgerFormat::JsonLines, &ExportMeta { requests: false, ..with_requests() });
+    assert!(!plain.contains("requests\":{"), "{plain}");
 }
 
 #[test]

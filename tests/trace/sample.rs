@@ -8,7 +8,7 @@ use stepscope::trace::event::{Anchor, Batch, Event, Flags, Iteration, Thread, Th
 use stepscope::trace::export::ExportSummary;
 use stepscope::trace::fragment::{FragmentIdentity, FragmentWriter};
 use stepscope::trace::meta::{ExportMeta, RankWindow, Selection};
-use stepscope::trace::output::{Packing, write_chrome};
+use stepscope::trace::output::{Format, write_trace};
 
 pub(crate) const EPOCH_NS: u64 = 1_800_000_000_000_000_000;
 
@@ -105,7 +105,7 @@ pub(crate) fn meta(ranks: Vec<RankWindow>) -> ExportMeta {
 
 pub(crate) fn text(fragments: &[PathBuf], meta: &ExportMeta, selection: &Selection) -> (String, ExportSummary) {
     let mut bytes = Vec::new();
-    let summary = write_chrome(fragments, meta, selection, Packing::Plain, &mut bytes).unwrap();
+    let summary = write_trace(fragments, meta, selection, Format::Json, &mut bytes).unwrap();
     (String::from_utf8(bytes).unwrap(), summary)
 }
 
