@@ -25,7 +25,7 @@ fn capture(dir: &Path) -> (Vec<PathBuf>, ExportMeta) {
         let span = move |n: u64, begin_ns: u64, end_ns: u64, depth: u16, is_async: bool| {
             let mut name = [0; 32];
             name[..5].copy_from_slice(format!("s{:04}", n % 7).as_bytes());
-            let name = if n % 3 == 0 { SpanName::Slot(1) } else { SpanName::Short(name, 5) };
+            let name = if n.is_multiple_of(3) { SpanName::Slot(1) } else { SpanName::Short(name, 5) };
             let (begin_ticks, end_ticks) = ((begin_ns + rank) * 2, (end_ns + rank) * 2);
             Event::Span(Span { begin_ticks, end_ticks, name, domain: (n % 2) as u16, depth, is_async })
         };
