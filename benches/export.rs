@@ -123,6 +123,7 @@ fn compare_python(dir: &Path, rounds: &[[Cost; CASES.len()]]) {
         .collect();
     let lines = BufReader::new(File::open(dir.join("out.json")).unwrap()).lines().map(Result::unwrap);
     let mut taken = 0;
+    let lines = lines.filter(|line| line.starts_with("{\"ph\":"));
     for line in lines.skip(200).take(PYTHON_EVENTS as usize) {
         let at = taken as usize % RANKS as usize;
         writeln!(files[at].1, "{}", line.trim_end_matches(',')).unwrap();

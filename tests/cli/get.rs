@@ -69,7 +69,7 @@ fn the_ledger_is_asked_for_by_flag_format_or_file_name() {
             command(&["get", "--url", &server.url]).args(arguments).current_dir(folder.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         assert!(stdout(&output).contains("\nledger: "), "{}", stdout(&output));
-        assert_eq!(files(folder.path()), [file.clone()]);
+        assert_eq!(files(folder.path()), [file.as_str()]);
         std::fs::remove_file(folder.path().join(file)).unwrap();
         let line = server.lines().pop().unwrap();
         assert!(line.ends_with(&format!("/captures/{id}/iterations?format={asked}")), "{line}");

@@ -74,6 +74,14 @@ fn one_rank_says_so_early_and_shares_the_time_base_of_all() {
         events.iter().filter(|e| e["cat"] == "iteration" && e["pid"] == 2).cloned().collect()
     };
     assert_eq!(slices(&merged), slices(&one), "same numbers, same times in both files");
+    let windows = |trace: &Value| -> Vec<u64> {
+        let events = trace["traceEvents"].as_array().unwrap();
+        events.iter().filter(|e| e["cat"] == "window").map(|e| e["pid"].as_u64().unwrap()).collect()
+    };
+    let (other, _) = text(&files, &meta, &Selection::rank(0));
+    let other: Value = serde_json::from_str(&other).unwrap();
+    let all = [windows(&merged), windows(&other), windows(&one)];
+    assert_eq!(all, [[3], [4], [5]], "the windows of two files overlap, and would share a track");
     assert_eq!(one["metadata"]["ranks"].as_array().unwrap().len(), 1);
     let base_ns = one["baseTimeNanoseconds"].as_u64().unwrap();
     let ts = slices(&one)[0]["ts"].as_f64().unwrap();

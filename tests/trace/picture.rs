@@ -13,20 +13,25 @@ use super::pftrace::{TracePacket, TrackDescriptor, TrackEvent, packets};
 #[derive(Debug, Default)]
 pub(crate) struct Picture {
     pub(crate) processes: BTreeMap<u64, String>,
-    pub(crate) rows: BTreeMap<(u64, u64), String>,
+    pub(crate) rows: BTreeMap<Row, String>,
     pub(crate) slices: Vec<Slice>,
     pub(crate) async_slices: Vec<Slice>,
     pub(crate) instants: Vec<Slice>,
     /// By process and name; a value as it was written, and when.
     pub(crate) counters: BTreeMap<(u64, String), Vec<(u64, f64)>>,
-    /// Where each flow passes: row, time, and whether it ends there.
-    pub(crate) flows: Vec<Vec<((u64, u64), u64, bool)>>,
+    /// Where each flow passes.
+    pub(crate) flows: Vec<Vec<Pass>>,
     pub(crate) metadata: Value,
 }
 
+/// Process and thread id.
+type Row = (u64, u64);
+/// Where and when a flow passes, and whether it ends there.
+type Pass = (Row, u64, bool);
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Slice {
-    pub(crate) row: (u64, u64),
+    pub(crate) row: Row,
     pub(crate) category: String,
     pub(crate) name: String,
     pub(crate) begin_ns: u64,
@@ -259,7 +264,7 @@ impl Reader {
     }
 
     /// The row of a track, and whether it is one below it.
-    fn row(&self, uuid: u64) -> ((u64, u64), bool) {
+    fn row(&self, uuid: u64) -> (Row, bool) {
         let descriptor = &self.descriptors[&uuid];
         match (&descriptor.thread, &descriptor.process) {
             (Some(thread), _) => ((thread.pid.unwrap() as u64, thread.tid.unwrap() as u64), false),

@@ -29,7 +29,7 @@ impl Fields {
 
     #[inline]
     fn byte(&mut self, byte: u8) {
-        // What does not fit would be a mistake of ours; it is not worth a panic.
+        debug_assert!(self.length < Self::CAPACITY, "more fields than the writer ever puts together");
         if let Some(place) = self.bytes.get_mut(self.length) {
             *place = byte;
             self.length += 1;
