@@ -159,6 +159,9 @@ impl Handle {
     #[cold]
     #[inline(never)]
     fn announce(&mut self, joined: &Joined, generation: u32) {
+        if self.name == 0 {
+            self.name = name_of_thread(joined);
+        }
         self.named = Some(generation);
         self.texts.fill(0);
         let (tid, ticks, name) = (thread_id(), joined.clock.ticks(), self.name);
@@ -215,8 +218,7 @@ fn take(joined: &'static Joined, first: u32, handle: &mut Option<Handle>) {
         joined.segment.status().rings_in_use.fetch_max(u64::from(index) + 1, Ordering::Release);
         // SAFETY: a key of ours, and a place in a segment that stays mapped.
         unsafe { libc::pthread_setspecific(key, std::ptr::from_ref(ring.descriptor()).cast()) };
-        let name = thread_name();
-        let name = names::intern(&joined.segment, name.split(|&byte| byte == 0).next().unwrap_or_default());
+        let name = name_of_thread(joined);
         let (producer, epoch) = (Producer::new(ring), joined.epoch);
         *handle = Some(Handle { producer, epoch, named: None, name, texts: [0; SLOTS] });
         return;
@@ -254,6 +256,11 @@ extern "C" fn ended(descriptor: *mut c_void) {
         // SYNC owner: everything this thread wrote is published.
         descriptor.owner.store(Owner::Released as u64, Ordering::Release);
     }
+}
+
+/// The id of this thread's name.
+fn name_of_thread(joined: &Joined) -> u64 {
+    names::intern(&joined.segment, thread_name().split(|&byte| byte == 0).next().unwrap_or_default())
 }
 
 fn thread_id() -> u64 {

@@ -21,11 +21,19 @@ pub fn unlock() {
     APPENDING.store(false, Ordering::Relaxed);
 }
 
-/// The id of a name, appended if it is new; 0 when the table is full, or another thread is appending right now. Only the
-/// agent calls this.
+/// Looks for another thread's append to be over; it takes a microsecond, unless that thread is not running just now.
+const LOOKS: u32 = 1000;
+
+/// The id of a name, appended if it is new; 0 when the table is full, or another thread does not get done with appending.
+/// Only the agent calls this, once in a thread's life.
 pub fn intern(segment: &Segment, name: &[u8]) -> u64 {
-    if APPENDING.swap(true, Ordering::Acquire) {
-        return 0;
+    let mut looks: u32 = 0;
+    while APPENDING.swap(true, Ordering::Acquire) {
+        looks = looks.wrapping_add(1);
+        if looks >= LOOKS {
+            return 0;
+        }
+        std::hint::spin_loop();
     }
     let name = FixedText::from_bytes(name);
     let id = find(segment, &name).unwrap_or_else(|| append(segment, &name));
