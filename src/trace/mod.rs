@@ -21,6 +21,7 @@ pub mod fragment;
 mod json;
 mod layout;
 pub mod ledger;
+pub mod lifecycle;
 mod merge;
 pub mod meta;
 pub mod output;
