@@ -11,7 +11,7 @@ use super::counters::CounterQueue;
 use super::export::{self, Export};
 use super::manifest::{CaptureId, Manifest, State};
 use super::progress::Progress;
-use super::request::{CaptureError, StartError, StartRequest, TraceFormat};
+use super::request::{CaptureError, ReportFormat, StartError, StartRequest, TraceFormat};
 use super::session::Session;
 use super::store::Store;
 
@@ -274,6 +274,15 @@ impl Captures {
     pub fn iterations(&self, id: &str) -> Result<Export, CaptureError> {
         let (manifest, fragments) = self.readable(id, Store::fragment_files)?;
         Ok(export::ledger(&manifest, fragments))
+    }
+
+    /// A writer of the report.
+    ///
+    /// # Errors
+    /// As [`Self::trace`].
+    pub fn report(&self, id: &str, format: ReportFormat) -> Result<Export, CaptureError> {
+        let (manifest, fragments) = self.readable(id, Store::trace_files)?;
+        Ok(export::report(&manifest, fragments, format))
     }
 
     fn readable(
