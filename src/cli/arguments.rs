@@ -63,6 +63,18 @@ pub enum Command {
     /// Open the trace at https://ui.perfetto.dev (Open trace file) or in chrome://tracing; both read .json and
     /// .json.gz.
     Get(GetArguments),
+    /// Say what happened in a captured window, or what differs between two
+    ///
+    /// Tables of iterations by phase, the slowest ones, ranks and the straggler, requests, what the capture itself took
+    /// and what is missing; and a verdict, with its evidence. What the data does not carry is said to be not known.
+    ///
+    /// With two captures: which iterations of the same phase and about the same batch are longer or shorter beyond noise.
+    /// A file that --json wrote stands for a capture, so that two servers can be compared.
+    ///
+    /// An incomplete capture is reported all the same, with exit code 5.
+    ///
+    /// Example: stepscope report latest --html report.html
+    Report(ReportArguments),
     /// Run an engine that knows nothing of us so that its iterations are seen
     ///
     /// Sets the environment and becomes the command (same process, same exit code). Name what an iteration is: NVTX ranges
@@ -290,6 +302,26 @@ pub struct GetArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub wait: u64,
     /// Print the capture's JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connect: ConnectArguments,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// Which capture, by id, or a file with a report; two are compared [the newest capture]
+    #[arg(value_name = "ID|FILE", num_args = 0..=2)]
+    pub captures: Vec<String>,
+    /// Also write a page to this file: plots and all tables in one, without a network
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Wait at most this long for a capture that is not over yet
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub wait: u64,
+    /// Print JSON instead of tables: the sidecar's report unchanged, or the comparison
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

@@ -12,7 +12,7 @@ use super::arguments::{DemoArguments, Format};
 use super::children::Child;
 use super::connect::print_json;
 use super::exit::Exit;
-use super::{get, table, wait};
+use super::{get, report, report_table, table, wait};
 use crate::client::{Client, StartBody};
 
 /// How long each stage may take; generous, since the machine may be busy.
@@ -93,6 +93,9 @@ async fn demonstrate(arguments: DemoArguments) -> anyhow::Result<Exit> {
         anyhow::bail!("the capture is {}:{}", capture.state, sidecar.last_words());
     }
     let delivered = get::download_visibly(&client, id, Format::Json, None, out).await?;
+    let (_, told) = report::of_capture(&client, id, PATIENCE).await?;
+    let page = out.join(format!("demo-{id}.report.html"));
+    report::write_page(&told, &page)?;
     engine.end().await;
     sidecar.end().await;
 
@@ -105,7 +108,9 @@ async fn demonstrate(arguments: DemoArguments) -> anyhow::Result<Exit> {
         arguments.max_iterations, arguments.ranks, arguments.delay_iterations
     );
     print!("{}", table::capture(capture));
+    print!("\n{}", report_table::report(&told));
     print!("\n{}", get::how_to_open(&delivered));
+    println!("report: {} (opens in any browser, without a network)", page.display());
     Ok(Exit::of_capture(capture))
 }
 

@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use super::table::columns;
 use crate::report::model::{Distribution, Phase, Report};
-use crate::report::verdict::Holds;
 use crate::report::words::{approximately, batch, completeness, count, duration, percent, rank_name, rate, window};
 
 /// All of it.
@@ -58,18 +57,37 @@ fn head(report: &Report) -> String {
 fn verdict(report: &Report) -> String {
     let verdict = &report.verdict;
     let mut out = format!("\nverdict: {}\n", verdict.primary.title());
-    let rows = verdict.findings.iter().map(|finding| {
-        let mark = match finding.holds {
-            Holds::Yes => "yes",
-            Holds::No => "no",
-            Holds::CantTell => "can't tell",
-        };
-        vec![finding.bound.title().into(), mark.into(), finding.evidence.clone()]
-    });
+    let mut rows = Vec::new();
+    for finding in &verdict.findings {
+        let (mut bound, mut holds) = (finding.bound.title(), finding.holds.title());
+        for line in wrapped(&finding.evidence) {
+            rows.push(vec![std::mem::take(&mut bound).into(), std::mem::take(&mut holds).into(), line]);
+        }
+    }
     for line in columns(&["BOUND", "HOLDS", "EVIDENCE"], &[], rows).lines() {
         let _ = writeln!(out, "  {line}");
     }
     out
+}
+
+/// At most so many characters in a line of evidence.
+const EVIDENCE_COLUMNS: usize = 84;
+
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = &mut lines[0];
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > EVIDENCE_COLUMNS {
+            lines.insert(0, word.into());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.reverse();
+    lines
 }
 
 /// Mean, smallest, percentiles and largest of times.

@@ -32,7 +32,7 @@ pub fn build(fragments: &[PathBuf], about: &About) -> Report {
     let gpus = gpus.rows();
     let window = window(&measure);
     let ranks = window.ranks as usize;
-    let utilization = utilization(&gpus, ranks, window.wall_ns, about.gpus_absent.as_deref());
+    let utilization = utilization(&gpus, ranks, window.wall_ns);
     let verdict = judge(&evidence(&measure, &requests, utilization, about));
     let points = measure.points();
     Report {

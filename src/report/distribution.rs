@@ -10,7 +10,7 @@ const DIGITS: u8 = 3;
 /// Longer times count as this one: a day, so that a stranger's file can't make a histogram large.
 const LONGEST_NS: u64 = 86_400_000_000_000;
 /// Bins of an octave.
-const BINS_PER_OCTAVE: f64 = 4.0;
+const BINS_PER_OCTAVE: f64 = 16.0;
 
 /// Takes values.
 #[derive(Debug)]
@@ -34,7 +34,8 @@ impl Recorder {
         self.sum += u128::from(value);
         self.min = self.min.min(value);
         self.max = self.max.max(value);
-        self.histogram.saturating_record(value.min(LONGEST_NS));
+        // It grows as it has to; only a value beyond its largest possible range is refused, and none is.
+        let _ = self.histogram.record(value.min(LONGEST_NS));
     }
 
     /// How many there are.
@@ -75,7 +76,7 @@ impl Recorder {
         })
     }
 
-    /// How many lie in each quarter of an octave; those that are empty are left out.
+    /// How many lie in each sixteenth of an octave; those that are empty are left out.
     pub(super) fn bins(&self) -> Vec<Bin> {
         let mut bins: Vec<Bin> = Vec::new();
         for step in self.histogram.iter_recorded() {

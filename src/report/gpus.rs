@@ -67,9 +67,9 @@ impl GpuRecorder {
 }
 
 /// The mean utilization of the least busy of the engine's GPUs, a share of 1; or why there is none.
-pub(super) fn utilization(rows: &[GpuRow], ranks: usize, wall_ns: u64, absent: Option<&str>) -> Result<f64, String> {
+pub(super) fn utilization(rows: &[GpuRow], ranks: usize, wall_ns: u64) -> Result<f64, String> {
     if rows.is_empty() {
-        return Err(format!("there are no GPU counters: {}", absent.unwrap_or("none were sampled")));
+        return Err("there are no GPU counters".into());
     }
     if wall_ns < limit::UTILIZATION_WINDOW_NS {
         return Err("the window is shorter than the second that NVML's utilization is a mean over".into());
@@ -104,16 +104,16 @@ mod tests {
     #[test]
     fn only_gpus_that_are_the_engines_count_and_the_least_busy_decides() {
         let rows = [row(0, true, 96.0, 9), row(1, false, 2.0, 9), row(2, true, 91.0, 9)];
-        assert_eq!(utilization(&rows, 2, LONG, None), Ok(0.91));
+        assert_eq!(utilization(&rows, 2, LONG), Ok(0.91));
         let unseen = [row(0, false, 96.0, 9), row(1, false, 2.0, 9)];
-        assert_eq!(utilization(&unseen, 2, LONG, None), Ok(0.02));
-        assert!(utilization(&unseen, 1, LONG, None).unwrap_err().contains("which GPUs"));
+        assert_eq!(utilization(&unseen, 2, LONG), Ok(0.02));
+        assert!(utilization(&unseen, 1, LONG).unwrap_err().contains("which GPUs"));
     }
 
     #[test]
     fn what_there_is_too_little_of_is_not_used() {
-        assert!(utilization(&[], 1, LONG, Some("no driver")).unwrap_err().contains("no driver"));
-        assert!(utilization(&[row(0, true, 50.0, 9)], 1, LONG - 1, None).unwrap_err().contains("shorter"));
-        assert!(utilization(&[row(0, true, 50.0, 4)], 1, LONG, None).unwrap_err().contains("too few"));
+        assert!(utilization(&[], 1, LONG).unwrap_err().contains("no GPU counters"));
+        assert!(utilization(&[row(0, true, 50.0, 9)], 1, LONG - 1).unwrap_err().contains("shorter"));
+        assert!(utilization(&[row(0, true, 50.0, 4)], 1, LONG).unwrap_err().contains("too few"));
     }
 }

@@ -187,7 +187,7 @@ pub struct PhaseRow {
     pub generation_tokens: u64,
     /// Both, per second of the time of these iterations.
     pub tokens_per_second: Option<f64>,
-    /// Durations, in steps of a quarter of an octave.
+    /// Durations, in steps of a sixteenth of an octave.
     pub durations: Vec<Bin>,
 }
 

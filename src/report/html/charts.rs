@@ -21,7 +21,14 @@ const MOST_REQUESTS: usize = 60;
 /// Nanoseconds on an axis.
 #[expect(clippy::cast_sign_loss, reason = "axes of times begin at 0")]
 fn time(ns: f64) -> String {
-    if ns < 0.5 { "0".into() } else { duration(ns.round() as u64) }
+    if ns < 0.5 {
+        return "0".into();
+    }
+    // Ticks are round: 2 ms rather than 2.00 ms.
+    let text = duration(ns.round() as u64);
+    let (number, unit) = text.split_once(' ').unwrap_or((&text, ""));
+    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    format!("{number} {unit}")
 }
 
 #[expect(clippy::cast_sign_loss, reason = "axes of counts begin at 0")]
@@ -90,7 +97,7 @@ fn over_time(
     out
 }
 
-/// Durations over time, by phase and rank; the longest are ringed.
+/// Durations over time, by phase and rank; the longest have a halo.
 pub(super) fn durations(report: &Report) -> String {
     over_time(report, "durations over time", |p| p.duration_ns, &report.slowest, |row| Some(row.duration_ns))
 }

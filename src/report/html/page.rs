@@ -31,7 +31,7 @@ pub fn page(report: &Report) -> String {
         section(&mut out, "Iterations by phase", "Host time inside the call; every rank's iterations count.", &tables::phases(report));
         let counted = format!("Tokens counted {}.", escape(&report.throughput.counted));
         section(&mut out, "Tokens", &counted, &tables::tokens(report));
-        section(&mut out, "Slowest iterations", "Ringed in the plot of durations.", &tables::slowest(report));
+        section(&mut out, "Slowest iterations", "Those with a halo in the plot of durations.", &tables::slowest(report));
         let compared = "The straggler is who ends last: the others could have gone on by then.";
         let groups = if report.groups.iter().any(|group| group.ranks > 1) { tables::groups(report) } else { String::new() };
         section(&mut out, "Ranks beside each other", compared, &format!("{}{groups}", tables::ranks(report)));
@@ -93,9 +93,14 @@ fn head(report: &Report) -> String {
         escape(&window(report)),
         completeness(&report.loss),
         escape(&capture.profiler),
-        escape(&capture.accepted_at),
+        escape(&second(&capture.accepted_at)),
         escape(&capture.capture_id)
     )
+}
+
+/// RFC 3339 to the second.
+fn second(time: &str) -> String {
+    time.get(..19).map_or_else(|| time.to_owned(), |second| format!("{}Z", second.replace('T', " ")))
 }
 
 fn verdict(report: &Report) -> String {
@@ -166,11 +171,11 @@ fn plots(report: &Report) -> String {
     let legend = charts::legend(report);
     let mut out = String::new();
     let durations = format!("{legend}{}", charts::durations(report));
-    section(&mut out, "Durations over time", &format!("{choice} The ringed ones are the slowest."), &durations);
+    section(&mut out, "Durations over time", &format!("{choice} Those with a halo are the slowest."), &durations);
     if let Some(device) = charts::device(report) {
         section(&mut out, "Device times over time", "", &format!("{legend}{device}"));
     }
-    let note = "All iterations, in steps of a quarter of an octave; the lines are p50 and p99.";
+    let note = "All iterations, in steps of a sixteenth of an octave; the lines are p50 and p99.";
     section(&mut out, "Which durations occur", note, &format!("{legend}{}", charts::distribution(report)));
     let key = "<p class=\"legend\"><span class=\"key prefill\">prefill</span><span class=\"key decode\">decode</span></p>";
     section(&mut out, "Batches over time", "", &format!("{key}{}", charts::batches(report)));
