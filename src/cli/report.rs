@@ -75,7 +75,10 @@ pub(super) async fn of_capture(client: &Client, id: &str, patience: Duration) ->
         return Err(wait::not_over(&ended, patience));
     }
     if ended.state == "cancelled" {
-        anyhow::bail!("capture {} was cancelled before its window opened: there is nothing to report", ended.capture_id);
+        anyhow::bail!(
+            "capture {} was cancelled before its window opened: there is nothing to report",
+            ended.capture_id
+        );
     }
     let json = client.report(&ended.capture_id).await?;
     let report = read(&json).context("the sidecar's report can't be read")?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::about::About;
+use super::distribution::rounded;
 use super::gpus::{GpuRecorder, utilization};
 use super::measure::{Measure, SHARE, Tokens};
 use super::model::{
@@ -89,7 +90,8 @@ fn window(measure: &Measure) -> WindowFacts {
 
 /// Ranks that work on batches of their own; those of a group that share theirs are one.
 fn streams(measure: &Measure) -> f64 {
-    let of = |group: &super::measure::Group| if group.lockstep.has_own_batches() { group.lockstep.members.len() } else { 1 };
+    let of =
+        |group: &super::measure::Group| if group.lockstep.has_own_batches() { group.lockstep.members.len() } else { 1 };
     measure.groups.iter().map(of).sum::<usize>() as f64
 }
 
@@ -115,6 +117,9 @@ fn throughput(measure: &Measure) -> Throughput {
         throughput.iterations_per_second =
             throughput.iterations_per_second.max(group.of_first.iterations as f64 / seconds);
     }
+    throughput.context_tokens_per_second = rounded(throughput.context_tokens_per_second);
+    throughput.generation_tokens_per_second = rounded(throughput.generation_tokens_per_second);
+    throughput.iterations_per_second = rounded(throughput.iterations_per_second);
     throughput.counted = match (own, own == measure.groups.len()) {
         (0, _) => "once a group: its ranks share their batches".into(),
         (_, true) => "once a rank: the ranks of a group have batches of their own".into(),
@@ -145,12 +150,7 @@ fn rank_rows(measure: &Measure) -> Vec<RankRow> {
     measure.lanes.iter().enumerate().map(row).collect()
 }
 
-fn evidence(
-    measure: &Measure,
-    requests: &Requests,
-    utilization: Result<f64, String>,
-    about: &About,
-) -> Evidence {
+fn evidence(measure: &Measure, requests: &Requests, utilization: Result<f64, String>, about: &About) -> Evidence {
     let [prefill, decode, mixed, ..] = &measure.phases;
     let ns = |recorder: &super::phases::PhaseRecorder| recorder.time.sum() as f64;
     // What a mixed iteration takes beyond a decode iteration is prefill; without such a median nobody can say.
@@ -166,7 +166,11 @@ fn evidence(
     let share = |recorder: &super::distribution::Recorder| Some(recorder.quantile(0.5)? as f64 / SHARE);
     let name = |at: usize| {
         let id = &measure.lanes[at].identity;
-        if measure.groups.len() > 1 { format!("rank {} of group {}", id.rank, id.group) } else { format!("rank {}", id.rank) }
+        if measure.groups.len() > 1 {
+            format!("rank {} of group {}", id.rank, id.group)
+        } else {
+            format!("rank {}", id.rank)
+        }
     };
     let queue = requests.stages.iter().find(|row| row.stage == STAGES[1]).map_or(0.0, |row| row.share);
     Evidence {

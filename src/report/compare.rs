@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::distribution::rounded;
 use super::model::{Phase, Report};
 use super::points::{Point, scramble};
 use super::thresholds as limit;
@@ -130,7 +131,9 @@ pub fn compare(a: &Report, b: &Report) -> Comparison {
                 all.iter().copied().filter(|o| phase == Phase::All || o.kind.0 == phase as u8).collect()
             };
             let (one, other) = (take(&from_a), take(&from_b));
-            if !one.is_empty() || !other.is_empty() {
+            // All of one phase would say the same twice.
+            let repeats = phase == Phase::All && rows.iter().filter(|row: &&Row| row.what == what).count() == 1;
+            if !repeats && (!one.is_empty() || !other.is_empty()) {
                 rows.push(row(what, phase, &one, &other));
             }
         }
@@ -192,36 +195,39 @@ fn size_class(number: u32) -> u32 {
 
 fn row(what: &str, phase: Phase, a: &[Observation], b: &[Observation]) -> Row {
     let kinds = shared_kinds(a, b);
-    let of_a: Vec<Observation> = a.iter().copied().filter(|o| kinds.contains_key(&o.kind)).collect();
-    let of_b: Vec<Observation> = b.iter().copied().filter(|o| kinds.contains_key(&o.kind)).collect();
-    let median_of = |all: &[Observation]| median(&mut all.iter().map(|o| o.value).collect::<Vec<_>>());
+    let (alike_a, alike_b) = (Alike::of(a, &kinds), Alike::of(b, &kinds));
+    let median_of = |alike: &Alike, all: &[Observation]| {
+        let all = || all.iter().map(|o| o.value).collect();
+        let mut values: Vec<u64> =
+            if alike.values.is_empty() { all() } else { alike.values.iter().map(|value| value.1).collect() };
+        median(&mut values).unwrap_or_default()
+    };
     let mut row = Row {
         what: what.into(),
         phase,
-        count_a: of_a.len() as u64,
-        count_b: of_b.len() as u64,
+        count_a: alike_a.values.len() as u64,
+        count_b: alike_b.values.len() as u64,
         of_a: a.len() as u64,
         of_b: b.len() as u64,
-        p50_a_ns: median_of(if of_a.is_empty() { a } else { &of_a }).unwrap_or_default(),
-        p50_b_ns: median_of(if of_b.is_empty() { b } else { &of_b }).unwrap_or_default(),
+        p50_a_ns: median_of(&alike_a, a),
+        p50_b_ns: median_of(&alike_b, b),
         ..Row::default()
     };
     if row.count_a < limit::COMPARE_MIN_COUNT || row.count_b < limit::COMPARE_MIN_COUNT {
         return row;
     }
-    let Some(difference) = difference(&of_a, &of_b, &kinds) else { return row };
+    let weights: Vec<f64> = kinds.values().map(|kind| kind.1).collect();
+    let Some(change) = difference(&mut alike_a.all(), &mut alike_b.all(), &weights) else { return row };
     let mut random = 1;
     let mut drawn: Vec<f64> = (0..limit::COMPARE_DRAWS)
-        .filter_map(|_| {
-            let (one, other) = (draw(&of_a, &mut random), draw(&of_b, &mut random));
-            self::difference(&one, &other, &kinds)
-        })
+        .filter_map(|_| difference(&mut alike_a.draw(&mut random), &mut alike_b.draw(&mut random), &weights))
         .collect();
     drawn.sort_by(f64::total_cmp);
     let tail = (1.0 - limit::COMPARE_CONFIDENCE) / 2.0;
-    let (low, high) = (quantile(&drawn, tail), quantile(&drawn, 1.0 - tail));
-    row.change = Some(difference.exp_m1());
-    (row.low, row.high) = (low.map(f64::exp_m1), high.map(f64::exp_m1));
+    let share = |difference: f64| rounded(difference.exp_m1());
+    row.change = Some(share(change));
+    row.low = quantile(&drawn, tail).map(share);
+    row.high = quantile(&drawn, 1.0 - tail).map(share);
     row.outcome = outcome(row.change, row.low, row.high);
     row
 }
@@ -237,8 +243,8 @@ pub fn outcome(change: Option<f64>, low: Option<f64>, high: Option<f64>) -> Outc
     }
 }
 
-/// Kinds that both have enough of, with their weights.
-fn shared_kinds(a: &[Observation], b: &[Observation]) -> BTreeMap<Kind, f64> {
+/// Kinds that both have enough of: each with its place and its weight.
+fn shared_kinds(a: &[Observation], b: &[Observation]) -> BTreeMap<Kind, (usize, f64)> {
     let count = |all: &[Observation]| {
         let mut counts: BTreeMap<Kind, u64> = BTreeMap::new();
         all.iter().for_each(|o| *counts.entry(o.kind).or_default() += 1);
@@ -251,39 +257,53 @@ fn shared_kinds(a: &[Observation], b: &[Observation]) -> BTreeMap<Kind, f64> {
         let (of_a, of_b) = (of_a as f64, of_b as f64);
         enough.then_some((kind, of_a * of_b / (of_a + of_b)))
     });
-    shared.collect()
+    shared.enumerate().map(|(place, (kind, weight))| (kind, (place, weight))).collect()
+}
+
+/// What one side has of the shared kinds: place of the kind and value, in the order of time.
+struct Alike {
+    kinds: usize,
+    values: Vec<(usize, u64)>,
+}
+
+impl Alike {
+    fn of(all: &[Observation], kinds: &BTreeMap<Kind, (usize, f64)>) -> Self {
+        let values = all.iter().filter_map(|o| Some((kinds.get(&o.kind)?.0, o.value))).collect();
+        Self { kinds: kinds.len(), values }
+    }
+
+    /// Values by kind.
+    fn all(&self) -> Vec<Vec<u64>> {
+        let mut by_kind = vec![Vec::new(); self.kinds];
+        self.values.iter().for_each(|&(kind, value)| by_kind[kind].push(value));
+        by_kind
+    }
+
+    /// The same of as many stretches of time as there are, drawn anew.
+    fn draw(&self, random: &mut u64) -> Vec<Vec<u64>> {
+        let length = self.values.len().div_ceil(limit::COMPARE_BLOCKS as usize).max(1);
+        let mut by_kind = vec![Vec::new(); self.kinds];
+        let blocks = self.values.len().div_ceil(length);
+        for _ in 0..blocks {
+            *random += 1;
+            let at = (scramble(*random) % blocks as u64) as usize * length;
+            let block = &self.values[at..self.values.len().min(at + length)];
+            block.iter().for_each(|&(kind, value)| by_kind[kind].push(value));
+        }
+        by_kind
+    }
 }
 
 /// The weighted mean of the kinds' differences of log medians; a kind that a drawing lacks is left out of it.
-fn difference(a: &[Observation], b: &[Observation], kinds: &BTreeMap<Kind, f64>) -> Option<f64> {
-    let sort = |all: &[Observation]| {
-        let mut values: BTreeMap<Kind, Vec<u64>> = BTreeMap::new();
-        all.iter().for_each(|o| values.entry(o.kind).or_default().push(o.value));
-        values
-    };
-    let (mut a, mut b) = (sort(a), sort(b));
-    let (mut sum, mut weights) = (0.0, 0.0);
-    for (kind, weight) in kinds {
-        let medians = a.get_mut(kind).and_then(|v| median(v)).zip(b.get_mut(kind).and_then(|v| median(v)));
-        if let Some((of_a, of_b)) = medians {
+fn difference(a: &mut [Vec<u64>], b: &mut [Vec<u64>], weights: &[f64]) -> Option<f64> {
+    let (mut sum, mut all) = (0.0, 0.0);
+    for ((a, b), weight) in a.iter_mut().zip(b).zip(weights) {
+        if let Some((of_a, of_b)) = median(a).zip(median(b)) {
             sum += weight * (of_b as f64 / of_a as f64).ln();
-            weights += weight;
+            all += weight;
         }
     }
-    (weights > 0.0).then(|| sum / weights)
-}
-
-/// As many stretches of time as there are, drawn anew.
-fn draw(all: &[Observation], random: &mut u64) -> Vec<Observation> {
-    let length = all.len().div_ceil(limit::COMPARE_BLOCKS as usize).max(1);
-    let blocks = all.len().div_ceil(length);
-    let mut drawn = Vec::with_capacity(all.len() + length);
-    for _ in 0..blocks {
-        *random += 1;
-        let at = (scramble(*random) % blocks as u64) as usize * length;
-        drawn.extend_from_slice(&all[at..all.len().min(at + length)]);
-    }
-    drawn
+    (all > 0.0).then(|| sum / all)
 }
 
 fn median(values: &mut [u64]) -> Option<u64> {

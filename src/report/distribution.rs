@@ -55,9 +55,10 @@ impl Recorder {
 
     /// What lies above `floor` in each of them, together; within the percentiles' digits.
     pub(super) fn sum_above(&self, floor: u64) -> u128 {
-        let above = self.histogram.iter_recorded().map(|step| {
-            u128::from(step.value_iterated_to().saturating_sub(floor)) * u128::from(step.count_at_value())
-        });
+        let above = self
+            .histogram
+            .iter_recorded()
+            .map(|step| u128::from(step.value_iterated_to().saturating_sub(floor)) * u128::from(step.count_at_value()));
         above.sum()
     }
 
@@ -67,7 +68,7 @@ impl Recorder {
         let quantile = |share| self.quantile(share).unwrap_or_default();
         (count > 0).then(|| Distribution {
             count,
-            avg: (self.sum as f64 / count as f64 * 10.0).round() / 10.0,
+            avg: rounded(self.sum as f64 / count as f64),
             min: self.min,
             p50: quantile(0.5),
             p90: quantile(0.9),
@@ -90,6 +91,11 @@ impl Recorder {
         }
         bins
     }
+}
+
+/// To six decimals: what JSON can carry there and back, and more than anybody reads.
+pub(super) fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }
 
 #[expect(clippy::cast_sign_loss, reason = "a power of two is not below zero")]

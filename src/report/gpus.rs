@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::distribution::rounded;
 use super::model::{CounterRow, GpuRow};
 use super::thresholds as limit;
 use crate::trace::counter::{Counter, GpuIdentity, Metric};
@@ -50,7 +51,7 @@ impl GpuRecorder {
             let counters = of_it().map(|((_, metric), values)| CounterRow {
                 counter: metric.key().into(),
                 values: values.count,
-                mean: values.sum / values.count as f64,
+                mean: rounded(values.sum / values.count as f64),
                 min: values.min,
                 max: values.max,
             });

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::distribution::Recorder;
+use super::distribution::{Recorder, rounded};
 use super::model::GroupRow;
 use super::verdict::GroupEvidence;
 use crate::trace::event::{Batch, Flags};
@@ -114,7 +114,7 @@ impl Lockstep {
     }
 
     pub(super) fn share_last(&self, at: usize) -> Option<f64> {
-        (self.compared > 0).then(|| self.lateness[at].last as f64 / self.compared as f64)
+        (self.compared > 0).then(|| rounded(self.lateness[at].last as f64 / self.compared as f64))
     }
 
     /// Place in the group of who ended last most often.
@@ -130,7 +130,7 @@ impl Lockstep {
     }
 
     fn excess(&self, at: usize) -> f64 {
-        self.lateness[at].excess.quantile(0.5).unwrap_or_default() as f64 / self.typical_ns()
+        rounded(self.lateness[at].excess.quantile(0.5).unwrap_or_default() as f64 / self.typical_ns())
     }
 
     /// For the verdict; `None`: there is nobody to compare.

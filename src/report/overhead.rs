@@ -44,9 +44,8 @@ fn window<'a>(lane: &Lane, about: &'a About) -> Option<&'a RankWindow> {
 /// Of the first and of the last iterations of all ranks the longest.
 fn edges(measure: &Measure) -> Vec<Edge> {
     let longest = |of: fn(&Lane) -> Option<Step>| {
-        let known = |step: &Step| {
-            !step.iteration.flags.has(Flags::MID_ITERATION) && !step.iteration.flags.has(Flags::UNENDED)
-        };
+        let known =
+            |step: &Step| !step.iteration.flags.has(Flags::MID_ITERATION) && !step.iteration.flags.has(Flags::UNENDED);
         let steps = measure.lanes.iter().enumerate().filter_map(|(at, lane)| Some((at, of(lane).filter(known)?)));
         steps.max_by_key(|(at, step)| (step.end_ns - step.begin_ns, std::cmp::Reverse(*at)))
     };

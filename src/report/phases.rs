@@ -1,6 +1,6 @@
 //! Iterations by phase: durations, intervals, gaps, device times, tokens.
 
-use super::distribution::Recorder;
+use super::distribution::{Recorder, rounded};
 use super::model::{BatchFacts, Phase, PhaseRow};
 use crate::trace::event::{Flags, Iteration};
 
@@ -100,10 +100,10 @@ impl PhaseRecorder {
             interval_ns: self.interval.distribution(),
             gap_ns: self.gap.distribution(),
             device_ns: self.device.distribution(),
-            share_of_time: if all_ns == 0 { 0.0 } else { time_ns as f64 / all_ns as f64 },
+            share_of_time: rounded(if all_ns == 0 { 0.0 } else { time_ns as f64 / all_ns as f64 }),
             context_tokens: self.context_tokens,
             generation_tokens: self.generation_tokens,
-            tokens_per_second: tells_tokens.then(|| self.timed_tokens as f64 / (time_ns as f64 / 1e9) * ranks),
+            tokens_per_second: tells_tokens.then(|| rounded(self.timed_tokens as f64 / (time_ns as f64 / 1e9) * ranks)),
             durations: self.duration.bins(),
         }
     }

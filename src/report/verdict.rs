@@ -14,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::distribution::rounded;
 use super::thresholds as limit;
 pub use super::thresholds::Thresholds;
 
@@ -172,7 +173,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
 }
 
 fn finding(bound: Bound, holds: Holds, measured: Option<f64>, threshold: f64, evidence: String) -> Finding {
-    Finding { bound, holds, measured, threshold, evidence }
+    Finding { bound, holds, measured: measured.map(rounded), threshold, evidence }
 }
 
 fn yes(holds: bool) -> Holds {
@@ -243,7 +244,9 @@ fn device_share(evidence: &Evidence) -> Result<(u64, f64), String> {
         Some((count, _)) => {
             Err(format!("{count} intervals with work have a device time; it takes {}", limit::MIN_COUNT))
         }
-        None if evidence.profiler == "cuda" => Err("the engine told no CUDA stream, so there are no device times".into()),
+        None if evidence.profiler == "cuda" => {
+            Err("the engine told no CUDA stream, so there are no device times".into())
+        }
         None => Err("no device times: they are measured with profiler cuda".into()),
     }
 }
@@ -262,7 +265,9 @@ fn host(evidence: &Evidence) -> Finding {
         Err(mut why) => {
             if let Some(gap) = evidence.gap_share {
                 let gap = percent(gap);
-                why.push_str(&format!("; host gaps, {gap} of an interval, prove nothing where scheduling is asynchronous"));
+                why.push_str(&format!(
+                    "; host gaps, {gap} of an interval, prove nothing where scheduling is asynchronous"
+                ));
             }
             make(Holds::CantTell, None, why)
         }
@@ -323,7 +328,8 @@ fn share_of_time(evidence: &Evidence, bound: Bound, part_ns: f64, threshold: f64
         return finding(bound, Holds::CantTell, None, threshold, text);
     }
     let (share, open) = (part_ns / all_ns, evidence.other_ns / all_ns);
-    let mut text = format!("{what} takes {} of the iterations' time (threshold {})", percent(share), percent(threshold));
+    let mut text =
+        format!("{what} takes {} of the iterations' time (threshold {})", percent(share), percent(threshold));
     let holds = match share >= threshold {
         true => Holds::Yes,
         false if share + open >= threshold => {

@@ -19,7 +19,13 @@ pub fn approximately(ns: f64) -> String {
 
 /// Three digits, without a fraction from a hundred on.
 fn digits(value: f64) -> String {
-    let decimals = if value >= 99.95 { 0 } else if value >= 9.995 { 1 } else { 2 };
+    let decimals = if value >= 99.95 {
+        0
+    } else if value >= 9.995 {
+        1
+    } else {
+        2
+    };
     if value >= 999.5 { count_of(value) } else { format!("{value:.decimals$}") }
 }
 
@@ -112,7 +118,8 @@ mod tests {
     #[test]
     fn times_keep_three_digits_and_never_show_a_thousand_of_a_unit() {
         let cases = [(0, "0 ns"), (999, "999 ns"), (1000, "1.00 µs"), (12_345, "12.3 µs"), (999_499, "999 µs")];
-        let more = [(999_999, "1.00 ms"), (2_120_000, "2.12 ms"), (99_960_000, "100 ms"), (3_600_000_000_000, "3,600 s")];
+        let more =
+            [(999_999, "1.00 ms"), (2_120_000, "2.12 ms"), (99_960_000, "100 ms"), (3_600_000_000_000, "3,600 s")];
         for (ns, text) in cases.into_iter().chain(more) {
             assert_eq!(duration(ns), text, "{ns}");
         }
@@ -121,6 +128,9 @@ mod tests {
     #[test]
     fn counts_are_grouped_and_rates_kept_short() {
         assert_eq!((count(0), count(999), count(1_234_567)), ("0".into(), "999".into(), "1,234,567".into()));
-        assert_eq!((rate(0.0), rate(3.214), rate(99.96), rate(12_345.6)), ("0".into(), "3.21".into(), "100".into(), "12,346".into()));
+        assert_eq!(
+            (rate(0.0), rate(3.214), rate(99.96), rate(12_345.6)),
+            ("0".into(), "3.21".into(), "100".into(), "12,346".into())
+        );
     }
 }

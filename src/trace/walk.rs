@@ -44,7 +44,10 @@ impl Walk {
     }
 
     /// The next iteration by begin time, and whose it is.
-    #[expect(clippy::should_implement_trait, reason = "the walk is asked for its summary between steps and behind them")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the walk is asked for its summary between steps and behind them"
+    )]
     pub fn next(&mut self) -> Option<(usize, Step)> {
         let (at, placed) = self.merge.next()?;
         let step = Step {

@@ -9,11 +9,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("simulator", &["agent::api"]),
     ("collector", &["wire", "trace::event"]),
     ("trace", &[]),
+    // A capture is told to it as values: neither manifests nor files of a store.
+    ("report", &["trace"]),
     (
         "capture",
         &[
             "collector",
             "trace",
+            "report",
             // Words, clock and fence of the window protocol. Never a segment's memory: that is the collector's.
             "wire::clock::monotonic_ns",
             "wire::control::profiler",
@@ -30,7 +33,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("service", &["capture", "trace", "telemetry", "config"]),
     ("client", &["config"]),
-    ("cli", &["client", "config", "doctor", "launch", "service", "simulator"]),
+    // A report comes as JSON, also from afar: it is read, compared and shown here.
+    ("cli", &["client", "config", "doctor", "launch", "report", "service", "simulator"]),
     // Environments and command lines as values; what they mean to the sidecar is the caller's.
     ("launch", &[]),
     // Looks at this machine as both sides would.
@@ -53,6 +57,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     // Never the agent: it panics and allocates.
     ("cudarc", &["doctor"]),
     ("comfy_table", &["cli"]),
+    ("hdrhistogram", &["report"]),
     ("rusqlite", &["launch"]),
     ("rustix", &["cli"]),
     ("toml", &["config"]),

@@ -142,7 +142,8 @@ pub(super) fn distribution(report: &Report) -> String {
             .collect();
         plot.steps(class(row.phase), &steps);
     }
-    if let Some(all) = report.phases.iter().find(|row| row.phase == Phase::All).and_then(|row| row.duration_ns.as_ref()) {
+    if let Some(all) = report.phases.iter().find(|row| row.phase == Phase::All).and_then(|row| row.duration_ns.as_ref())
+    {
         for (name, value) in [("p50", all.p50), ("p99", all.p99)] {
             plot.upright("percentile", value as f64, &format!("{name} of all: {}", duration(value)));
         }
@@ -212,7 +213,11 @@ pub(super) fn requests(report: &Report) -> String {
     let mut out = String::from("<div class=\"stack\">");
     for stage in requests.stages.iter().filter(|stage| stage.share > 0.0) {
         let (name, share) = (escape(&stage.stage), stage.share.clamp(0.0, 1.0) * 100.0);
-        let _ = write!(out, "<i class=\"{name}\" style=\"width:{share:.3}%\" title=\"{name} {}\"></i>", percent(stage.share));
+        let _ = write!(
+            out,
+            "<i class=\"{name}\" style=\"width:{share:.3}%\" title=\"{name} {}\"></i>",
+            percent(stage.share)
+        );
     }
     out.push_str("</div><p class=\"legend\">");
     for stage in &requests.stages {
@@ -234,7 +239,8 @@ fn one_by_one(rows: &[RequestRow]) -> String {
     for (at, stage) in STAGES.iter().enumerate() {
         let step = |(i, row): (usize, &RequestRow)| {
             // In the order of time; what was preempted stands behind the decoding in which most of it lies.
-            let before: u64 = ORDER.iter().take_while(|&&other| other != at).filter_map(|&o| row.stages_ns.get(o)).sum();
+            let before: u64 =
+                ORDER.iter().take_while(|&&other| other != at).filter_map(|&o| row.stages_ns.get(o)).sum();
             let from = (row.arrived_ns - base + before) as f64;
             let low = (rows.len() - 1 - i) as f64;
             (from, from + row.stages_ns.get(at).copied().unwrap_or_default() as f64, low + 0.1, low + 0.9)
@@ -244,7 +250,10 @@ fn one_by_one(rows: &[RequestRow]) -> String {
     }
     let no_words = |_| String::new();
     let plot = plot.html("requests one by one", "tall", time, no_words);
-    format!("<h3>one by one, by arrival</h3>{plot}<p class=\"note\">The first {} requests; preempted time is drawn behind decode.</p>", rows.len())
+    format!(
+        "<h3>one by one, by arrival</h3>{plot}<p class=\"note\">The first {} requests; preempted time is drawn behind decode.</p>",
+        rows.len()
+    )
 }
 
 /// Places of the stages in a request, in the order of time.

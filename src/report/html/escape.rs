@@ -18,7 +18,9 @@ pub(super) fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             // Also those that turn the direction of what follows.
-            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => out.push('\u{fffd}'),
+            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+                out.push('\u{fffd}')
+            }
             c => out.push(c),
         }
     }
@@ -31,7 +33,10 @@ mod tests {
 
     #[test]
     fn nothing_of_a_text_is_markup() {
-        assert_eq!(escape("<script>alert('x\"&')</script>"), "&lt;script&gt;alert(&#39;x&quot;&amp;&#39;)&lt;/script&gt;");
+        assert_eq!(
+            escape("<script>alert('x\"&')</script>"),
+            "&lt;script&gt;alert(&#39;x&quot;&amp;&#39;)&lt;/script&gt;"
+        );
         assert_eq!(escape("a\u{0}\u{1b}\u{202e}b"), "a\u{fffd}\u{fffd}\u{fffd}b");
         assert_eq!(escape(&"x".repeat(5000)).chars().count(), 401);
     }

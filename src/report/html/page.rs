@@ -28,12 +28,23 @@ pub fn page(report: &Report) -> String {
     if report.window.iterations > 0 {
         out.push_str(&figures(report));
         out.push_str(&plots(report));
-        section(&mut out, "Iterations by phase", "Host time inside the call; every rank's iterations count.", &tables::phases(report));
+        section(
+            &mut out,
+            "Iterations by phase",
+            "Host time inside the call; every rank's iterations count.",
+            &tables::phases(report),
+        );
         let counted = format!("Tokens counted {}.", escape(&report.throughput.counted));
         section(&mut out, "Tokens", &counted, &tables::tokens(report));
-        section(&mut out, "Slowest iterations", "Those with a halo in the plot of durations.", &tables::slowest(report));
+        section(
+            &mut out,
+            "Slowest iterations",
+            "Those with a halo in the plot of durations.",
+            &tables::slowest(report),
+        );
         let compared = "The straggler is who ends last: the others could have gone on by then.";
-        let groups = if report.groups.iter().any(|group| group.ranks > 1) { tables::groups(report) } else { String::new() };
+        let groups =
+            if report.groups.iter().any(|group| group.ranks > 1) { tables::groups(report) } else { String::new() };
         section(&mut out, "Ranks beside each other", compared, &format!("{}{groups}", tables::ranks(report)));
     }
     requests(&mut out, report);
@@ -66,11 +77,7 @@ pub fn page(report: &Report) -> String {
         count(report.points.rows.len() as u64),
         count(report.points.of)
     );
-    let _ = write!(
-        out,
-        "<footer>Stepscope {}</footer></main></body></html>\n",
-        escape(&report.stepscope_version)
-    );
+    let _ = write!(out, "<footer>Stepscope {}</footer></main></body></html>\n", escape(&report.stepscope_version));
     out
 }
 
@@ -106,10 +113,8 @@ fn second(time: &str) -> String {
 fn verdict(report: &Report) -> String {
     let verdict = &report.verdict;
     let open = if verdict.primary == Bound::CantTell { " open" } else { "" };
-    let mut out = format!(
-        "<section class=\"verdict{open}\"><h2>{}</h2><ul class=\"findings\">",
-        verdict.primary.title()
-    );
+    let mut out =
+        format!("<section class=\"verdict{open}\"><h2>{}</h2><ul class=\"findings\">", verdict.primary.title());
     for finding in &verdict.findings {
         let class = match finding.holds {
             Holds::Yes => "yes",
@@ -147,7 +152,11 @@ fn figures(report: &Report) -> String {
         }
     }
     let t = &report.throughput;
-    figure("decode tokens/s", rate(t.generation_tokens_per_second), format!("prefill {}", rate(t.context_tokens_per_second)));
+    figure(
+        "decode tokens/s",
+        rate(t.generation_tokens_per_second),
+        format!("prefill {}", rate(t.context_tokens_per_second)),
+    );
     figure("iterations/s", rate(t.iterations_per_second), format!("in {}", duration(report.window.wall_ns)));
     let dropped: u64 = report.loss.ranks.iter().map(|rank| rank.dropped).sum();
     let lost: u64 = report.loss.ranks.iter().map(|rank| rank.expected.saturating_sub(rank.recorded)).sum();
@@ -177,9 +186,11 @@ fn plots(report: &Report) -> String {
     }
     let note = "All iterations, in steps of a sixteenth of an octave; the lines are p50 and p99.";
     section(&mut out, "Which durations occur", note, &format!("{legend}{}", charts::distribution(report)));
-    let key = "<p class=\"legend\"><span class=\"key prefill\">prefill</span><span class=\"key decode\">decode</span></p>";
+    let key =
+        "<p class=\"legend\"><span class=\"key prefill\">prefill</span><span class=\"key decode\">decode</span></p>";
     section(&mut out, "Batches over time", "", &format!("{key}{}", charts::batches(report)));
-    let note = "From an iteration's end to the next one's begin. Where scheduling is asynchronous a host gap proves nothing.";
+    let note =
+        "From an iteration's end to the next one's begin. Where scheduling is asynchronous a host gap proves nothing.";
     section(&mut out, "Gaps over time", note, &format!("{legend}{}", charts::gaps(report)));
     let note = "From the median to the 99th percentile; the thin line is the longest.";
     section(&mut out, "Durations rank by rank", note, &charts::ranks(report));
@@ -202,7 +213,10 @@ fn requests(out: &mut String, report: &Report) {
         count(requests.disordered),
         count(requests.preemptions)
     );
-    let body =
-        if requests.complete > 0 { format!("{}{}", charts::requests(report), tables::requests(report)) } else { String::new() };
+    let body = if requests.complete > 0 {
+        format!("{}{}", charts::requests(report), tables::requests(report))
+    } else {
+        String::new()
+    };
     section(out, "Requests", &note, &body);
 }

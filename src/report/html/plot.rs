@@ -59,7 +59,12 @@ impl Axis {
     pub(super) fn ticks(self) -> Vec<f64> {
         if self.is_logarithmic {
             let decades = (self.high / self.low).log10();
-            let steps: &[f64] = if decades > 4.0 { &[1.0] } else if decades > 1.6 { &[1.0, 3.0] } else { &[1.0, 2.0, 5.0] };
+            let steps: &[f64] = match decades {
+                d if d > 4.0 => &[1.0],
+                d if d > 1.6 => &[1.0, 3.0],
+                d if d > 0.8 => &[1.0, 2.0, 5.0],
+                _ => &[1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0],
+            };
             let first = self.low.log10().floor();
             let last = self.high.log10().ceil();
             let mut ticks = Vec::new();
@@ -153,13 +158,15 @@ impl Plot {
             let text = escape(&y_text(tick));
             let _ = write!(words, "<span class=\"y\" style=\"bottom:{:.2}%\">{text}</span>", share * 100.0);
         }
-        for tick in self.x.ticks() {
+        for (i, tick) in self.x.ticks().into_iter().enumerate() {
             let share = self.x.share(tick);
             let _ = write!(grid, "M{:.1} 0V{SIZE}", share * SIZE);
             let text = escape(&x_text(tick));
             // A number at the very end would hang over the edge.
             let end = if share > 0.96 { " end" } else { "" };
-            let _ = write!(words, "<span class=\"x{end}\" style=\"left:{:.2}%\">{text}</span>", share * 100.0);
+            // Left out where there is little room.
+            let second = if i % 2 == 1 { " second" } else { "" };
+            let _ = write!(words, "<span class=\"x{end}{second}\" style=\"left:{:.2}%\">{text}</span>", share * 100.0);
         }
         let logarithmic = if self.y.is_logarithmic() { "<span class=\"scale\">log scale</span>" } else { "" };
         let about = escape(about);
@@ -177,7 +184,9 @@ mod tests {
 
     #[test]
     fn an_axis_has_a_few_round_numbers_inside_it_whatever_the_values() {
-        for values in [vec![0.0], vec![1.0], vec![7.0, 9.0], vec![1e3, 1e9], vec![2e6, 2.1e6], vec![5e-3], vec![1.0, 1e15]] {
+        for values in
+            [vec![0.0], vec![1.0], vec![7.0, 9.0], vec![1e3, 1e9], vec![2e6, 2.1e6], vec![5e-3], vec![1.0, 1e15]]
+        {
             let axis = Axis::of(values.iter().copied());
             let ticks = axis.ticks();
             assert!((2..=8).contains(&ticks.len()), "{values:?}: {ticks:?}");

@@ -99,7 +99,8 @@ pub(super) fn ranks(report: &Report) -> String {
 
 pub(super) fn groups(report: &Report) -> String {
     let rows = report.groups.iter().filter(|group| group.ranks > 1).map(|group| {
-        let of = |d: &Option<Distribution>, share: fn(&Distribution) -> u64| or_dash(d.as_ref().map(|d| duration(share(d))));
+        let of =
+            |d: &Option<Distribution>, share: fn(&Distribution) -> u64| or_dash(d.as_ref().map(|d| duration(share(d))));
         vec![
             group.group.clone(),
             count(group.ranks),
@@ -182,7 +183,11 @@ pub(super) fn overhead(report: &Report) -> String {
         ];
         for (name, ns) in made {
             if let Some(ns) = ns {
-                rows.push(vec![format!("{name} in rank {}", calls.rank), "held the engine's thread".into(), duration(ns)]);
+                rows.push(vec![
+                    format!("{name} in rank {}", calls.rank),
+                    "held the engine's thread".into(),
+                    duration(ns),
+                ]);
             }
         }
     }
@@ -211,8 +216,15 @@ pub(super) fn loss(report: &Report) -> String {
         let _ = write!(out, "<ul>{}</ul>", items.collect::<String>());
     }
     let rows = loss.ranks.iter().enumerate().map(|(at, rank)| {
-        let numbers =
-            [rank.expected, rank.recorded, rank.dropped, rank.cut_bytes, rank.disordered, rank.unknown, rank.without_end];
+        let numbers = [
+            rank.expected,
+            rank.recorded,
+            rank.dropped,
+            rank.cut_bytes,
+            rank.disordered,
+            rank.unknown,
+            rank.without_end,
+        ];
         let mut row = vec![format!("rank {}", rank_name(report, at as u32)), or_dash(rank.closed_by.clone())];
         row.extend(numbers.map(count));
         row

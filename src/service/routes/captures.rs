@@ -83,8 +83,7 @@ pub async fn iterations(State(state): State<AppState>, id: Id) -> Result<Respons
 }
 
 /// What a page of ours may do: show itself. Its text comes from engines.
-const PAGE_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'";
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'";
 
 /// The report, computed anew.
 pub async fn report(State(state): State<AppState>, id: Id, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
