@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
+pub use super::report_arguments::ReportArguments;
 use crate::config::ServeArguments;
 
 /// Slices an exact window of engine iterations out of a running LLM inference server, as one Chrome trace.
@@ -35,8 +36,8 @@ pub enum Command {
     /// Capture a window of a simulated engine, end to end, without a GPU or a model
     ///
     /// Starts a simulated engine (two ranks in lockstep, two real processes, batches coming and going) and a
-    /// sidecar on a free loopback port, posts /start_profile to it, waits until the capture is done and writes the
-    /// trace. Everything else it started or made is gone afterwards.
+    /// sidecar on a free loopback port, posts /start_profile to it, waits until the capture is done, writes the trace
+    /// and a report of what happened in the window. Everything else it started or made is gone afterwards.
     Demo(DemoArguments),
     /// Start a capture
     ///
@@ -152,7 +153,7 @@ pub struct WaitArguments {
 /// `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArguments {
-    /// Folder for the trace; made if it is not there
+    /// Folder for the trace and the report; made if it is not there
     #[arg(long, short, value_name = "DIR", default_value = "stepscope-demo")]
     pub out: PathBuf,
     /// Iterations to skip
@@ -302,26 +303,6 @@ pub struct GetArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub wait: u64,
     /// Print the capture's JSON instead of a table
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub connect: ConnectArguments,
-}
-
-/// `report`.
-#[derive(Debug, Args)]
-pub struct ReportArguments {
-    /// Which capture, by id, or a file with a report; two are compared [the newest capture]
-    #[arg(value_name = "ID|FILE", num_args = 0..=2)]
-    pub captures: Vec<String>,
-    /// Also write a page to this file: plots and all tables in one, without a network
-    #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
-    /// Wait at most this long for a capture that is not over yet
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub wait: u64,
-    /// Print JSON instead of tables: the sidecar's report unchanged, or the comparison
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

@@ -22,6 +22,7 @@ pub mod exit;
 mod get;
 mod nsys;
 mod report;
+mod report_arguments;
 pub mod report_table;
 mod reports;
 mod run;

@@ -194,7 +194,7 @@ fn lockstep(report: &Report) -> String {
             duration(spread.p99)
         );
         if group.not_compared > 0 {
-            let _ = write!(out, "; {} are not there of every rank", count(group.not_compared));
+            let _ = write!(out, "; {} more are not there of every rank", count(group.not_compared));
         }
         if group.unlike_batches > 0 {
             let _ = write!(out, "; {} had unlike batches", count(group.unlike_batches));

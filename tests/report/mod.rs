@@ -2,6 +2,6 @@
 
 mod build;
 mod compare;
-mod page;
+pub(crate) mod page;
 pub(crate) mod sample;
 mod verdict;

@@ -39,7 +39,7 @@ fn assert_well_formed(html: &str) {
     assert!(open.is_empty(), "{open:?}");
 }
 
-fn with_requests() -> Report {
+pub(crate) fn with_requests() -> Report {
     let mut report = report();
     let requests = &mut report.requests;
     requests.recorded = true;
