@@ -109,6 +109,11 @@ impl Outcome {
 /// What is alike: phase, tokens, requests.
 type Kind = (u8, u32, u32);
 
+/// A time of an iteration.
+type Time = fn(&Point) -> Option<u64>;
+/// What two captures should have in common.
+type Fact = fn(&Report) -> String;
+
 /// One value, in the order of time.
 #[derive(Debug, Clone, Copy)]
 struct Observation {
@@ -119,7 +124,7 @@ struct Observation {
 /// Compares.
 pub fn compare(a: &Report, b: &Report) -> Comparison {
     let mut rows = Vec::new();
-    let measures: [(&str, fn(&Point) -> Option<u64>); 3] =
+    let measures: [(&str, Time); 3] =
         [("duration", |p| p.duration_ns), ("interval", |p| p.interval_ns), ("device", |p| p.device_ns)];
     for (what, of) in measures {
         let (from_a, from_b) = (observations(a, of), observations(b, of));
@@ -326,7 +331,7 @@ fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
 /// What makes two captures unlike before anything is compared.
 fn cautions(a: &Report, b: &Report) -> Vec<String> {
     let mut cautions = Vec::new();
-    let facts: [(&str, fn(&Report) -> String); 3] = [
+    let facts: [(&str, Fact); 3] = [
         ("engines", |r| r.capture.engines.join(", ")),
         ("profilers", |r| r.capture.profiler.clone()),
         ("numbers of ranks", |r| r.window.ranks.to_string()),

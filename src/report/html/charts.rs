@@ -151,6 +151,9 @@ pub(super) fn distribution(report: &Report) -> String {
     plot.html("how often which duration occurs", "", time, number)
 }
 
+/// What a batch has in its decode, and in its prefill.
+type OfBatch = fn(&Point) -> (u32, u32);
+
 /// The batch of the first rank's iterations over time: tokens, and requests; prefill on top of decode. Says how many of
 /// them are drawn.
 pub(super) fn batches(report: &Report) -> String {
@@ -158,7 +161,7 @@ pub(super) fn batches(report: &Report) -> String {
         report.points.rows.iter().filter(|point| point.rank == 0 && point.phase != Phase::Unknown).collect();
     let every = all.len().div_ceil(MOST_STEPS).max(1);
     let drawn: Vec<&Point> = all.iter().copied().step_by(every).collect();
-    let measures: [(&str, fn(&Point) -> (u32, u32)); 2] = [
+    let measures: [(&str, OfBatch); 2] = [
         ("tokens", |p| (p.batch.generation_tokens, p.batch.context_tokens)),
         ("requests", |p| (p.batch.generation_requests, p.batch.context_requests)),
     ];

@@ -77,7 +77,7 @@ pub fn page(report: &Report) -> String {
         count(report.points.rows.len() as u64),
         count(report.points.of)
     );
-    let _ = write!(out, "<footer>Stepscope {}</footer></main></body></html>\n", escape(&report.stepscope_version));
+    let _ = writeln!(out, "<footer>Stepscope {}</footer></main></body></html>", escape(&report.stepscope_version));
     out
 }
 
