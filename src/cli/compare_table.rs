@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::report_table::{TEXT_COLUMNS, wrapped};
 use super::table::columns;
 use crate::report::compare::{Comparison, Outcome};
 use crate::report::words::{count, duration, percent};
@@ -45,10 +46,10 @@ pub fn comparison(comparison: &Comparison) -> String {
         let _ = writeln!(out, "\nmind: {caution}");
     }
     let t = &comparison.thresholds;
+    let method = wrapped(&comparison.method, TEXT_COLUMNS).join("\n");
     let _ = writeln!(
         out,
-        "\n{}\n{} intervals; a difference below {} is not called one; it takes {} iterations a side, {} of a kind.",
-        comparison.method,
+        "\n{method}\n{} intervals; a difference below {} is not called one; it takes {} iterations a side, {} of a kind.",
         percent(t.compare_confidence),
         percent(t.compare_min_effect),
         t.compare_min_count,

@@ -60,7 +60,7 @@ fn verdict(report: &Report) -> String {
     let mut rows = Vec::new();
     for finding in &verdict.findings {
         let (mut bound, mut holds) = (finding.bound.title(), finding.holds.title());
-        for line in wrapped(&finding.evidence) {
+        for line in wrapped(&finding.evidence, EVIDENCE_COLUMNS) {
             rows.push(vec![std::mem::take(&mut bound).into(), std::mem::take(&mut holds).into(), line]);
         }
     }
@@ -72,12 +72,15 @@ fn verdict(report: &Report) -> String {
 
 /// At most so many characters in a line of evidence.
 const EVIDENCE_COLUMNS: usize = 84;
+/// And of running text.
+pub(super) const TEXT_COLUMNS: usize = 116;
 
-fn wrapped(text: &str) -> Vec<String> {
+/// Words in lines of at most so many characters.
+pub(super) fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let line = &mut lines[0];
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > EVIDENCE_COLUMNS {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > columns {
             lines.insert(0, word.into());
         } else {
             if !line.is_empty() {
@@ -209,9 +212,9 @@ fn requests(report: &Report) -> String {
     if !requests.recorded {
         return "not known: this capture recorded no requests".into();
     }
-    let mut out = format!(
+    let counts = format!(
         "{} seen, {} from arrival to end: those are below. Not whole: {} arrived before the window or lost a time, {} \
-         still ran, {} were aborted, {} have times that run backwards. {} preemptions.\n",
+         still ran, {} were aborted, {} have times that run backwards. {} preemptions.",
         count(requests.seen),
         count(requests.complete),
         count(requests.incomplete),
@@ -220,6 +223,7 @@ fn requests(report: &Report) -> String {
         count(requests.disordered),
         count(requests.preemptions)
     );
+    let mut out = wrapped(&counts, TEXT_COLUMNS).join("\n") + "\n";
     let row = |name: &str, of: &Distribution, share: String| {
         let mut row = vec![name.to_owned(), count(of.count)];
         row.extend(times(of));

@@ -5,7 +5,7 @@ use stepscope::cli::compare_table;
 use stepscope::report::Report;
 use stepscope::report::compare::{Comparison, Outcome, Row, compare, outcome};
 use stepscope::report::model::Phase;
-use stepscope::report::thresholds::{COMPARE_CONFIDENCE, COMPARE_MIN_COUNT, COMPARE_MIN_EFFECT};
+use stepscope::report::thresholds::{COMPARE_MIN_COUNT, COMPARE_MIN_EFFECT};
 use stepscope::trace::event::Iteration;
 
 use super::sample::{iteration, report, report_of};
@@ -152,7 +152,6 @@ fn the_borders_of_a_difference() {
     assert_eq!(outcome(Some(-0.5), Some(-0.9), Some(0.0)), Outcome::WithinNoise);
     assert_eq!(outcome(Some(-least), Some(-0.1), Some(-1e-9)), Outcome::Shorter);
     assert_eq!(outcome(None, None, None), Outcome::TooFew);
-    assert!(COMPARE_CONFIDENCE > 0.9);
 }
 
 proptest! {
