@@ -8,16 +8,19 @@ use anyhow::Context;
 use super::arguments::ReportArguments;
 use super::connect::print_json;
 use super::exit::{Exit, UsageError};
-use super::{compare_table, get, report_table, wait};
+use super::{compare_table, get, report_kernels, report_table, wait};
 use crate::client::Client;
+use crate::launch::report::activity;
 use crate::report::compare::compare;
 use crate::report::{Report, html};
 
 pub(super) async fn run(arguments: ReportArguments) -> anyhow::Result<Exit> {
     let newest = ["latest".to_owned()];
     let wanted = if arguments.captures.is_empty() { &newest[..] } else { &arguments.captures[..] };
-    if wanted.len() > 1 && arguments.html.is_some() {
-        return Err(UsageError("--html is of one capture: name one, and compare without it".into()).into());
+    if wanted.len() > 1 && (arguments.html.is_some() || arguments.nsys.is_some()) {
+        return Err(
+            UsageError("--html and --nsys are of one capture: name one, and compare without them".into()).into()
+        );
     }
     let mut read = Vec::new();
     for name in wanted {
@@ -31,7 +34,13 @@ pub(super) async fn run(arguments: ReportArguments) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::Ok);
     }
-    let Some((json, report)) = read.pop() else { return Ok(Exit::Ok) };
+    let Some((mut json, mut report)) = read.pop() else { return Ok(Exit::Ok) };
+    if let Some(path) = &arguments.nsys {
+        let activity =
+            activity(path, &arguments.nsys_program).with_context(|| format!("can't read {}", path.display()))?;
+        report.kernels = Some(report_kernels::kernels(&report, path, &activity));
+        json = serde_json::to_string(&report)?;
+    }
     if let Some(path) = &arguments.html {
         write_page(&report, path)?;
         eprintln!("page: {} (opens in any browser, without a network)", path.display());

@@ -16,6 +16,12 @@ pub struct ReportArguments {
     /// Also write a page to this file: plots and all tables in one, without a network
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Count the kernels in this report of nsys, of the same window, and say so if there are none
+    #[arg(long, value_name = "FILE")]
+    pub nsys: Option<PathBuf>,
+    /// The nsys to read it with
+    #[arg(long, value_name = "FILE", default_value = "nsys")]
+    pub nsys_program: PathBuf,
     /// Wait at most this long for a capture that is not over yet
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub wait: u64,

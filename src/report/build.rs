@@ -140,6 +140,8 @@ fn rank_rows(measure: &Measure) -> Vec<RankRow> {
             rank: id.rank,
             label: id.label.clone(),
             pid: id.pid,
+            first_iteration: lane.first.map(|step| step.iteration.iteration),
+            last_iteration: lane.last.map(|step| step.iteration.iteration),
             iterations: lane.iterations,
             duration_ns: lane.duration.distribution(),
             slowest_share: place.and_then(|place| lockstep.share_last(place)),

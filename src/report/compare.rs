@@ -185,7 +185,7 @@ fn observations(report: &Report, of: impl Fn(&Point) -> Option<u64>) -> Vec<Obse
 /// Requests by arrival; alike are those with prompt and output of about the same length.
 fn requests(report: &Report, first_token: bool) -> Vec<Observation> {
     let observation = |row: &super::requests::RequestRow| {
-        let value = if first_token { row.time_to_first_token_ns } else { row.stages_ns.iter().sum() };
+        let value = if first_token { row.time_to_first_token_ns } else { row.total_ns() };
         let output = if first_token { 0 } else { row.output_tokens.unwrap_or_default() };
         Observation { kind: (0, size_class(row.prompt_tokens.unwrap_or_default()), size_class(output)), value }
     };

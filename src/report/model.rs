@@ -255,6 +255,10 @@ pub struct RankRow {
     pub label: String,
     /// Process id in the engine's pid namespace.
     pub pid: u32,
+    /// First iteration recorded.
+    pub first_iteration: Option<u64>,
+    /// Last iteration recorded.
+    pub last_iteration: Option<u64>,
     /// Iterations recorded.
     pub iterations: u64,
     /// Host time inside the call.

@@ -76,6 +76,13 @@ pub struct RequestRow {
     pub output_tokens: Option<u32>,
 }
 
+impl RequestRow {
+    /// From arrival to the end.
+    pub fn total_ns(&self) -> u64 {
+        self.stages_ns.iter().fold(0, |sum, &stage| sum.saturating_add(stage))
+    }
+}
+
 /// The stages, in order.
 pub const STAGES: [&str; 6] = ["frontend", "queue", "prefill", "decode", "finish", "preempted"];
 

@@ -107,7 +107,7 @@ pub fn window(report: &Report) -> String {
         (ranks, 0 | 1) => format!("{} ranks", count(ranks)),
         (ranks, groups) => format!("{} ranks in {} groups", count(ranks), count(groups)),
     };
-    let iterations = count((last - first).saturating_add(1));
+    let iterations = count(last.saturating_sub(first).saturating_add(1));
     format!("iterations {first} to {last} ({iterations}) of {ranks}, {}", duration(window.wall_ns))
 }
 

@@ -1,5 +1,7 @@
 //! The page: whole, on its own, bounded, and nothing of an engine's text in it as markup.
 
+use proptest::prelude::*;
+use stepscope::cli::report_table;
 use stepscope::report::Report;
 use stepscope::report::html::page;
 use stepscope::report::model::Distribution;
@@ -140,4 +142,33 @@ fn an_empty_report_has_a_page_too() {
     let html = page(&Report::default());
     assert_well_formed(&html);
     assert!(html.contains("no iteration was recorded"));
+}
+
+proptest! {
+    #![proptest_config(crate::support::at_least(32))]
+    #[test]
+    fn whatever_a_file_says_is_shown_without_a_panic(numbers in proptest::collection::vec(any::<u64>(), 24),
+        share in -1e300f64..1e300, rank: u32, text in ".{0,30}") {
+        let n = |i: usize| numbers[i % numbers.len()];
+        let times = serde_json::json!({"count": n(0), "avg": share, "min": n(1), "p50": n(2), "p90": n(3), "p99": n(4), "max": n(5)});
+        let report: Report = serde_json::from_value(serde_json::json!({
+            "schema": 1,
+            "window": {"ranks": n(0), "groups": n(1), "first_iteration": n(2), "last_iteration": n(3), "iterations": n(4).max(1),
+                "begin_ns": n(5), "wall_ns": n(6)},
+            "phases": [{"phase": "decode", "duration_ns": times, "gap_ns": times, "share_of_time": share,
+                "durations": [{"from_ns": n(7), "to_ns": n(8), "count": n(9)}]}, {"phase": "all", "duration_ns": times}],
+            "slowest": [{"rank": rank, "iteration": n(10), "start_ns": n(11), "duration_ns": n(12), "gap_ns": n(13)}],
+            "ranks": [{"group": text, "rank": rank, "duration_ns": times, "slowest_share": share}],
+            "groups": [{"ranks": n(14), "slowest_share": share}],
+            "verdict": {"findings": [{"bound": "host-bound", "measured": share, "threshold": -share}]},
+            "requests": {"recorded": true, "complete": 2, "stages": [{"stage": text, "time_ns": times, "share": share}],
+                "rows": [{"arrived_ns": n(15), "stages_ns": [n(16), n(17)]}, {"arrived_ns": n(18), "stages_ns": vec![n(19); 9]}]},
+            "overhead": {"profiler_calls": [{"start_ns": n(20), "stop_ns": n(21)}]},
+            "points": {"of": n(0), "share": share, "rows": [
+                [0, n(1), n(2), n(3), n(4), n(5), "decode", rank, rank, rank, rank],
+                [rank, n(6), n(7), n(8), n(9), null, "mixed", rank, rank, rank, rank]]},
+        })).unwrap();
+        assert_well_formed(&page(&report));
+        prop_assert!(!report_table::report(&report).is_empty());
+    }
 }

@@ -237,14 +237,14 @@ pub(super) fn requests(report: &Report) -> String {
 fn one_by_one(rows: &[RequestRow]) -> String {
     let rows = &rows[..rows.len().min(MOST_REQUESTS)];
     let base = rows.first().map_or(0, |row| row.arrived_ns);
-    let end = rows.iter().map(|row| row.arrived_ns - base + row.stages_ns.iter().sum::<u64>()).max().unwrap_or(1);
-    let mut plot = Plot::new(Axis::between(0.0, end as f64), Axis::between(0.0, rows.len() as f64));
+    let begin = |row: &RequestRow| row.arrived_ns.saturating_sub(base) as f64;
+    let end = rows.iter().map(|row| begin(row) + row.total_ns() as f64).fold(1.0, f64::max);
+    let mut plot = Plot::new(Axis::between(0.0, end), Axis::between(0.0, rows.len() as f64));
     for (at, stage) in STAGES.iter().enumerate() {
         let step = |(i, row): (usize, &RequestRow)| {
             // In the order of time; what was preempted stands behind the decoding in which most of it lies.
-            let before: u64 =
-                ORDER.iter().take_while(|&&other| other != at).filter_map(|&o| row.stages_ns.get(o)).sum();
-            let from = (row.arrived_ns - base + before) as f64;
+            let before = ORDER.iter().take_while(|&&other| other != at).filter_map(|&o| row.stages_ns.get(o));
+            let from = begin(row) + before.map(|&ns| ns as f64).sum::<f64>();
             let low = (rows.len() - 1 - i) as f64;
             (from, from + row.stages_ns.get(at).copied().unwrap_or_default() as f64, low + 0.1, low + 0.9)
         };
