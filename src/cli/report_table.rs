@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use super::table::columns;
 use crate::report::model::{Distribution, Phase, Report};
-use crate::report::words::{approximately, batch, completeness, count, duration, percent, rank_name, rate, window};
+use crate::report::words::{
+    approximately, batch, completeness, count, duration, loss_name, percent, rank_name, rate, window,
+};
 
 /// All of it.
 pub fn report(report: &Report) -> String {
@@ -319,7 +321,7 @@ fn loss(report: &Report) -> String {
                 rank.unknown,
                 rank.without_end,
             ];
-            let mut row = vec![rank.group.clone(), rank.rank.to_string()];
+            let mut row = vec![loss_name(report, rank)];
             row.extend(numbers.map(count));
             row.push(rank.closed_by.clone().unwrap_or_else(|| "-".into()));
             row
@@ -327,7 +329,6 @@ fn loss(report: &Report) -> String {
         .collect();
     if !rows.is_empty() {
         let header = [
-            "GROUP",
             "RANK",
             "EXPECTED",
             "RECORDED",
@@ -338,7 +339,7 @@ fn loss(report: &Report) -> String {
             "WITHOUT END",
             "CLOSED BY",
         ];
-        out.push_str(&columns(&header, &[1, 2, 3, 4, 5, 6, 7, 8], rows));
+        out.push_str(&columns(&header, &[0, 1, 2, 3, 4, 5, 6, 7], rows));
     }
     for refused in &loss.refused {
         let _ = writeln!(out, "not readable: {refused}");

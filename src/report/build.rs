@@ -13,14 +13,16 @@ use super::overhead::overhead;
 use super::requests::{RequestRecorder, Requests, STAGES};
 use super::thresholds as limit;
 use super::verdict::{Evidence, Thresholds, judge};
-use crate::trace::export::ExportSummary;
+use crate::trace::export::{ExportSummary, RankSummary};
+use crate::trace::fragment::FragmentIdentity;
 use crate::trace::lifecycle::each_lifecycle;
 use crate::trace::walk::Walk;
 
 /// The report of a capture. A file that can't be used is named in it.
 pub fn build(fragments: &[PathBuf], about: &About) -> Report {
     let mut walk = Walk::open(fragments, &about.meta);
-    let mut measure = Measure::new(walk.identities());
+    let identities = walk.identities();
+    let mut measure = Measure::new(identities.clone());
     while let Some((at, step)) = walk.next() {
         measure.add(at, step);
     }
@@ -49,7 +51,7 @@ pub fn build(fragments: &[PathBuf], about: &About) -> Report {
         requests,
         gpus,
         overhead: overhead(&measure, about),
-        loss: loss(&measure, &walk.summary(), about),
+        loss: loss(&measure, &identities, &walk.summary(), about),
         kernels: None,
         thresholds: Thresholds::default(),
         percentiles: PERCENTILES.into(),
@@ -189,29 +191,33 @@ fn evidence(measure: &Measure, requests: &Requests, utilization: Result<f64, Str
     }
 }
 
-fn loss(measure: &Measure, summary: &ExportSummary, about: &About) -> Loss {
-    let row = |(lane, read): (&super::measure::Lane, &crate::trace::export::RankSummary)| {
-        let id = &lane.identity;
+fn loss(measure: &Measure, identities: &[FragmentIdentity], summary: &ExportSummary, about: &About) -> Loss {
+    let row = |(i, (id, read)): (usize, (&FragmentIdentity, &RankSummary))| {
+        let lane = measure.places.get(i).copied().flatten().map(|place| &measure.lanes[place]);
         let window = about.meta.ranks.iter().find(|w| w.job == id.job && w.group == id.group && w.rank == id.rank);
         let told = about.ranks.iter().find(|r| r.job == id.job && r.group == id.group && r.rank == id.rank);
+        let (window, told) = (window.filter(|_| lane.is_some()), told.filter(|_| lane.is_some()));
+        let recorded = lane.map_or(0, |lane| lane.iterations);
         LossRow {
             job: id.job.clone(),
             group: id.group.clone(),
             rank: id.rank,
-            expected: told.map_or(lane.iterations, |told| told.iterations),
-            recorded: lane.iterations,
+            role: id.role.clone(),
+            label: id.label.clone(),
+            expected: told.map_or(recorded, |told| told.iterations),
+            recorded,
             dropped: window.map_or(read.dropped_total, |window| window.dropped),
             cut_bytes: read.cut_bytes,
             disordered: read.disordered,
             unknown: read.unknown,
-            without_end: lane.without_end,
+            without_end: lane.map_or(0, |lane| lane.without_end),
             closed_by: window.and_then(|window| window.closed_by.clone()),
         }
     };
     Loss {
         complete: about.meta.complete,
         missing: about.meta.missing.clone(),
-        ranks: measure.lanes.iter().zip(&summary.ranks).map(row).collect(),
+        ranks: identities.iter().zip(&summary.ranks).enumerate().map(row).collect(),
         refused: summary.refused.clone(),
         gpu_values_dropped: about.gpu_values_dropped,
         gpus_absent: about.gpus_absent.clone(),

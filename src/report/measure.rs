@@ -57,7 +57,10 @@ pub(super) struct Tokens {
 /// All of a capture.
 #[derive(Debug)]
 pub(super) struct Measure {
+    /// Ranks; fragments of others, which run no iterations, have none.
     pub(super) lanes: Vec<Lane>,
+    /// Of each fragment its place among the ranks.
+    pub(super) places: Vec<Option<usize>>,
     pub(super) groups: Vec<Group>,
     /// In the order of [`Phase::KINDS`], and all.
     pub(super) phases: [PhaseRecorder; 5],
@@ -73,6 +76,8 @@ pub(super) struct Measure {
     points: Chooser,
 }
 
+/// The role of who runs iterations.
+const RANK: &str = "rank";
 /// What a share is counted in.
 pub(super) const SHARE: f64 = 10_000.0;
 
@@ -80,7 +85,14 @@ impl Measure {
     pub(super) fn new(identities: Vec<FragmentIdentity>) -> Self {
         let mut groups: Vec<Group> = Vec::new();
         let mut lanes = Vec::new();
-        for (at, identity) in identities.into_iter().enumerate() {
+        let mut places = Vec::new();
+        for identity in identities {
+            if identity.role != RANK {
+                places.push(None);
+                continue;
+            }
+            let at = lanes.len();
+            places.push(Some(at));
             let is_its = |group: &Group| group.job == identity.job && group.group == identity.group;
             let group = groups.iter().position(is_its).unwrap_or_else(|| {
                 groups.push(Group::new(&identity));
@@ -91,6 +103,7 @@ impl Measure {
         }
         Self {
             lanes,
+            places,
             groups,
             phases: Default::default(),
             all: PhaseRecorder::default(),
@@ -105,7 +118,8 @@ impl Measure {
     }
 
     /// The next iteration by begin time, and whose it is.
-    pub(super) fn add(&mut self, at: usize, step: Step) {
+    pub(super) fn add(&mut self, fragment: usize, step: Step) {
+        let Some(at) = self.places.get(fragment).copied().flatten() else { return };
         self.begin_ns.get_or_insert(step.begin_ns);
         self.end_ns = self.end_ns.max(step.end_ns);
         let lane = &mut self.lanes[at];

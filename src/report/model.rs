@@ -410,7 +410,7 @@ pub struct Loss {
     pub complete: Option<bool>,
     /// What is missing, in words.
     pub missing: Vec<String>,
-    /// Rank by rank.
+    /// Rank by rank, and other processes that recorded.
     pub ranks: Vec<LossRow>,
     /// Files that could not be used, in words.
     pub refused: Vec<String>,
@@ -430,6 +430,10 @@ pub struct LossRow {
     pub group: String,
     /// The rank.
     pub rank: u32,
+    /// `rank`, or `source` for a process that runs no iterations.
+    pub role: String,
+    /// What people call it.
+    pub label: String,
     /// Iterations that its window covers.
     pub expected: u64,
     /// Iterations that are there.

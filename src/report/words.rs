@@ -1,6 +1,6 @@
 //! Numbers as people read them, the same in tables and on the page.
 
-use super::model::{BatchFacts, Loss, RankRow, Report};
+use super::model::{BatchFacts, Loss, LossRow, RankRow, Report};
 
 /// `2.12 ms`: three digits, and the unit that keeps them short.
 pub fn duration(ns: u64) -> String {
@@ -94,6 +94,16 @@ pub fn rank_name(report: &Report, at: u32) -> String {
         name = format!("{}/{name}", rank.job);
     }
     name
+}
+
+/// What a row of losses is of: as [`rank_name`], or the label of a process that is no rank.
+pub fn loss_name(report: &Report, row: &LossRow) -> String {
+    if row.role == "source" {
+        return row.label.clone();
+    }
+    let is_it = |rank: &RankRow| rank.job == row.job && rank.group == row.group && rank.rank == row.rank;
+    let place = report.ranks.iter().position(is_it);
+    place.map_or_else(|| row.rank.to_string(), |place| rank_name(report, place as u32))
 }
 
 /// `50 iterations, 21 to 70, of 2 ranks in 104 ms`.

@@ -6,7 +6,9 @@ use stepscope::report::Report;
 use stepscope::report::about::About;
 use stepscope::report::build;
 use stepscope::report::model::Phase;
+use stepscope::report::verdict::{Bound, Holds};
 use stepscope::trace::event::Flags;
+use stepscope::trace::fragment::{FragmentIdentity, FragmentWriter};
 use stepscope::trace::meta::Selection;
 
 use super::sample::*;
@@ -119,4 +121,97 @@ fn an_empty_capture_and_a_file_that_is_none_are_reported() {
     assert_eq!((report.window.iterations, report.loss.refused.len()), (0, 1));
     let text = report_table::report(&report);
     assert!(text.contains("no iteration was recorded") && text.contains("x.frag is not a fragment"), "{text}");
+}
+
+#[test]
+fn a_process_that_runs_no_iterations_is_no_rank_and_its_losses_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = FragmentIdentity { role: "source".into(), label: "API server".into(), ..identity("0", 9) };
+    let path = dir.path().join("source.frag");
+    let mut writer = FragmentWriter::create(&path, &source).unwrap();
+    writer.write_block(0, 0, &[], crate::trace::sample::anchor(1_000_000), 7).unwrap();
+    let mut files: Vec<_> =
+        [0, 1].map(|rank| fragment(dir.path(), &identity("0", rank), &iterations(rank, 1, 50))).into();
+    files.push(path);
+    let report = build(&files, &About { meta: meta(Vec::new()), ..About::default() });
+    assert_eq!((report.ranks.len(), report.groups[0].ranks, report.groups[0].compared), (2, 2, 50));
+    let row = report.loss.ranks.iter().find(|row| row.role == "source").unwrap();
+    assert_eq!((row.label.as_str(), row.dropped, row.recorded), ("API server", 7, 0));
+    assert!(
+        report_table::report(&report).contains("API server         0         0        7"),
+        "{}",
+        report_table::report(&report)
+    );
+}
+
+/// Iterations back to back, `(duration in µs, device time in µs, batch)` each, over and over.
+fn engine(count: u64, kinds: &[(u64, Option<u64>, [u32; 4])]) -> Report {
+    let mut begin_ns = 1_000_000;
+    let all: Vec<_> = (1..=count)
+        .map(|number| {
+            let (duration_us, device_us, batch) = kinds[(number % kinds.len() as u64) as usize];
+            let mut this = iteration(number, begin_ns, duration_us * 1000, batch);
+            this.device_ns = device_us.map(|us| us * 1000);
+            begin_ns += duration_us * 1000 + 1_000;
+            this
+        })
+        .collect();
+    report_of(&all)
+}
+
+fn holding(report: &Report) -> Vec<Bound> {
+    report.verdict.findings.iter().filter(|f| f.holds == Holds::Yes).map(|f| f.bound).collect()
+}
+
+const DECODE: [u32; 4] = [0, 0, 8, 8];
+
+#[test]
+fn long_prompts_are_prefill_bound_and_short_ones_decode_bound() {
+    let long = engine(200, &[(1_000, None, DECODE), (9_000, None, [1, 2048, 0, 0])]);
+    assert_eq!(holding(&long), [Bound::PrefillBound]);
+    let short = engine(200, &[(5_000, None, DECODE), (1_000, None, [1, 16, 0, 0])]);
+    assert_eq!(holding(&short), [Bound::DecodeBound]);
+}
+
+#[test]
+fn of_a_mixed_iteration_what_goes_beyond_decode_is_prefill() {
+    let costly = engine(200, &[(2_000, None, DECODE), (12_000, None, [1, 2048, 8, 8])]);
+    assert_eq!(holding(&costly), [Bound::PrefillBound]);
+    let cheap = engine(200, &[(2_000, None, DECODE), (2_200, None, [1, 16, 8, 8])]);
+    assert_eq!(holding(&cheap), [Bound::DecodeBound]);
+    let only_mixed = engine(200, &[(12_000, None, [1, 2048, 8, 8])]);
+    assert_eq!((holding(&only_mixed).len(), only_mixed.verdict.primary), (0, Bound::CantTell));
+}
+
+#[test]
+fn a_device_that_waits_is_host_bound_by_its_own_times_alone() {
+    let waits = engine(200, &[(2_000, Some(500), DECODE)]);
+    assert_eq!(holding(&waits), [Bound::HostBound, Bound::DecodeBound]);
+    let works = engine(200, &[(2_000, Some(1_950), DECODE)]);
+    assert_eq!(holding(&works), [Bound::DecodeBound]);
+    // Asynchronous: short calls, long gaps, and the device times are not known.
+    let mut begin_ns = 0;
+    let gaps: Vec<_> = (1..=200)
+        .map(|number| {
+            begin_ns += 5_000_000;
+            iteration(number, begin_ns, 100_000, DECODE)
+        })
+        .collect();
+    assert_eq!(holding(&report_of(&gaps)), [Bound::DecodeBound]);
+}
+
+#[test]
+fn a_server_that_nobody_asks_anything_is_not_host_bound() {
+    // Each request is one prefill of 2 ms, all of it on the device; then nothing for half a second.
+    let idle: Vec<_> = (1..=100)
+        .map(|number| {
+            let mut this = iteration(number, number * 500_000_000, 2_000_000, [1, 100, 0, 0]);
+            this.device_ns = Some(2_000_000);
+            this
+        })
+        .collect();
+    let report = report_of(&idle);
+    assert_eq!(holding(&report), [Bound::PrefillBound]);
+    let host = report.verdict.findings.iter().find(|f| f.bound == Bound::HostBound).unwrap();
+    assert_eq!(host.holds, Holds::CantTell);
 }

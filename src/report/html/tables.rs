@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::escape::escape;
 use crate::report::model::{Distribution, Phase, Report};
-use crate::report::words::{approximately, batch, count, duration, percent, rank_name, rate};
+use crate::report::words::{approximately, batch, count, duration, loss_name, percent, rank_name, rate};
 
 /// A table that scrolls sideways where it has no room. Cells are escaped here; the first `words` columns are text.
 pub(super) fn table(header: &[&str], words: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -215,7 +215,7 @@ pub(super) fn loss(report: &Report) -> String {
         let items = loss.missing.iter().chain(&loss.refused).map(|text| format!("<li>{}</li>", escape(text)));
         let _ = write!(out, "<ul>{}</ul>", items.collect::<String>());
     }
-    let rows = loss.ranks.iter().enumerate().map(|(at, rank)| {
+    let rows = loss.ranks.iter().map(|rank| {
         let numbers = [
             rank.expected,
             rank.recorded,
@@ -225,7 +225,7 @@ pub(super) fn loss(report: &Report) -> String {
             rank.unknown,
             rank.without_end,
         ];
-        let mut row = vec![format!("rank {}", rank_name(report, at as u32)), or_dash(rank.closed_by.clone())];
+        let mut row = vec![loss_name(report, rank), or_dash(rank.closed_by.clone())];
         row.extend(numbers.map(count));
         row
     });
