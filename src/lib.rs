@@ -15,6 +15,7 @@
 //! | [`collector`] | finds segments, drains rings, makes trusted events |
 //! | [`capture`] | the session: state machine, manifest, store |
 //! | [`trace`] | fragments, Chrome JSON, Perfetto, the ledger |
+//! | [`report`] | what happened in a window, in words and numbers |
 //! | [`telemetry`] | our own logs and metrics, counters of the GPUs |
 //! | [`service`] | axum: routes, errors, OpenAPI |
 //! | [`config`] | settings, and the table of environment variables |
@@ -37,6 +38,8 @@ pub mod config;
 pub mod doctor;
 #[cfg(feature = "service")]
 pub mod launch;
+#[cfg(feature = "service")]
+pub mod report;
 #[cfg(feature = "service")]
 pub mod service;
 #[cfg(feature = "agent")]

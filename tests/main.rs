@@ -5,6 +5,7 @@ mod behaviour;
 mod cli;
 mod hazards;
 mod profilers;
+mod report;
 mod service;
 mod structure;
 mod support;

@@ -4,11 +4,15 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use crate::report::about::{About, RankAbout};
+use crate::report::model::ProfilerCalls;
+use crate::report::{build, html};
 use crate::trace::ledger::write_ledger;
 use crate::trace::meta::{ExportMeta, RankWindow, Selection};
 use crate::trace::output::{self, Format, LedgerFormat};
 
-use super::manifest::{Artifact, Complete, Manifest};
+use super::manifest::{Artifact, CallReport, ClosedBy, Complete, Manifest, RankReport};
+use super::request::ReportFormat;
 
 /// The format of the trace that stays with its capture; others are made when they are asked for.
 const KEPT: Format = Format::JsonGz;
@@ -33,9 +37,13 @@ fn stem(manifest: &Manifest, rank: Option<u32>) -> String {
     format!("{prefix}{}{rank}", manifest.capture_id)
 }
 
+/// The manifest's word for why a window closed.
+fn word(by: ClosedBy) -> Option<String> {
+    serde_json::to_value(by).ok().and_then(|v| v.as_str().map(str::to_owned))
+}
+
 /// What the trace says of its capture.
 fn meta(manifest: &Manifest) -> ExportMeta {
-    let word = |by| serde_json::to_value(by).ok().and_then(|v| v.as_str().map(str::to_owned));
     ExportMeta {
         capture_id: manifest.capture_id.0.clone(),
         stepscope_version: manifest.stepscope_version.clone(),
@@ -72,6 +80,43 @@ fn meta(manifest: &Manifest) -> ExportMeta {
     }
 }
 
+/// What the report is told besides.
+fn about(manifest: &Manifest) -> About {
+    let rank = |rank: &RankReport| RankAbout {
+        job: rank.job.clone(),
+        group: rank.group.clone(),
+        rank: rank.rank,
+        iterations: rank.iterations,
+        calls: calls(rank),
+    };
+    About {
+        meta: meta(manifest),
+        accepted_at: manifest.accepted_at.clone(),
+        profiler: manifest.profiler.clone(),
+        closed_by: manifest.closed_by.and_then(word),
+        ranks: manifest.ranks.iter().map(rank).collect(),
+        gpu_values_dropped: manifest.gpus.dropped,
+        gpus_absent: manifest.gpus.absent.clone(),
+    }
+}
+
+/// What the profiler's calls of one rank took; `None`: it made none.
+fn calls(rank: &RankReport) -> Option<ProfilerCalls> {
+    let profiler = rank.profiler.as_ref()?;
+    let ns = |call: &Option<CallReport>| call.as_ref().map(|call| call.duration_ns);
+    let calls = ProfilerCalls {
+        job: rank.job.clone(),
+        group: rank.group.clone(),
+        rank: rank.rank,
+        start_ns: ns(&profiler.start),
+        stop_ns: ns(&profiler.stop),
+        synchronize_open_ns: ns(&profiler.synchronize_open),
+        synchronize_close_ns: ns(&profiler.synchronize_close),
+    };
+    let made = [calls.start_ns, calls.stop_ns, calls.synchronize_open_ns, calls.synchronize_close_ns];
+    made.iter().any(Option::is_some).then_some(calls)
+}
+
 /// A writer of the trace, made anew from the fragments.
 pub(super) fn trace(manifest: &Manifest, fragments: Vec<PathBuf>, format: Format, rank: Option<u32>) -> Export {
     let meta = meta(manifest);
@@ -90,6 +135,18 @@ pub(super) fn ledger(
     let meta = ExportMeta { requests, ..meta(manifest) };
     let selection = rank.map_or_else(Selection::default, Selection::rank);
     Box::new(move |sink| write_ledger(&fragments, &meta, &selection, format, sink).map(drop))
+}
+
+/// A writer of the report.
+pub(super) fn report(manifest: &Manifest, fragments: Vec<PathBuf>, format: ReportFormat) -> Export {
+    let about = about(manifest);
+    Box::new(move |sink| {
+        let report = build(&fragments, &about);
+        match format {
+            ReportFormat::Json => serde_json::to_writer(sink, &report).map_err(io::Error::other),
+            ReportFormat::Html => sink.write_all(html::page(&report).as_bytes()),
+        }
+    })
 }
 
 /// A writer of a file that is there.

@@ -11,7 +11,7 @@ use super::counters::CounterQueue;
 use super::export::{self, Export};
 use super::manifest::{CaptureId, Manifest, State};
 use super::progress::Progress;
-use super::request::{CaptureError, StartError, StartRequest};
+use super::request::{CaptureError, ReportFormat, StartError, StartRequest};
 use super::session::Session;
 use super::store::Store;
 use crate::trace::output::{Format, LedgerFormat};
@@ -276,6 +276,15 @@ impl Captures {
         let (manifest, fragments) = self.readable(id, rank, Store::fragment_files)?;
         let name = export::ledger_name(&manifest, format, rank);
         Ok((export::ledger(&manifest, fragments, format, rank, requests), name))
+    }
+
+    /// A writer of the report.
+    ///
+    /// # Errors
+    /// As [`Self::trace`].
+    pub fn report(&self, id: &str, format: ReportFormat) -> Result<Export, CaptureError> {
+        let (manifest, fragments) = self.readable(id, None, Store::trace_files)?;
+        Ok(export::report(&manifest, fragments, format))
     }
 
     fn readable(

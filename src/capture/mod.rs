@@ -25,7 +25,7 @@
 //! | `exporter` | the thread that works on captures that are over |
 //! | [`store`], [`export`] | files |
 //!
-//! Called by `service`. Uses `collector` and `trace`. Knows nothing of HTTP.
+//! Called by `service`. Uses `collector`, `trace` and `report`. Knows nothing of HTTP.
 
 pub mod counters;
 mod events;

@@ -103,6 +103,15 @@ pub struct StartRequest {
     pub warnings: Vec<String>,
 }
 
+/// Formats a report can be had in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportFormat {
+    /// The document.
+    Json,
+    /// One self-contained page.
+    Html,
+}
+
 /// Why a capture did not start.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StartError {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
+pub use super::report_arguments::ReportArguments;
 use super::wanted::Wanted;
 use crate::config::ServeArguments;
 
@@ -36,8 +37,8 @@ pub enum Command {
     /// Capture a window of a simulated engine, end to end, without a GPU or a model
     ///
     /// Starts a simulated engine (two ranks in lockstep, two real processes, batches coming and going) and a
-    /// sidecar on a free loopback port, posts /start_profile to it, waits until the capture is done and writes the
-    /// trace. Everything else it started or made is gone afterwards.
+    /// sidecar on a free loopback port, posts /start_profile to it, waits until the capture is done, writes the trace
+    /// and a report of what happened in the window. Everything else it started or made is gone afterwards.
     Demo(DemoArguments),
     /// Start a capture
     ///
@@ -64,6 +65,18 @@ pub enum Command {
     /// Open the trace at https://ui.perfetto.dev (Open trace file) or in chrome://tracing; both read .json and
     /// .json.gz, and the first also .pftrace. What ends in .csv or .jsonl gets the ledger: one row per iteration.
     Get(GetArguments),
+    /// Say what happened in a captured window, or what differs between two
+    ///
+    /// Tables of iterations by phase, the slowest ones, ranks and the straggler, requests, what the capture itself took
+    /// and what is missing; and a verdict, with its evidence. What the data does not carry is said to be not known.
+    ///
+    /// With two captures: which iterations of the same phase and about the same batch are longer or shorter beyond noise.
+    /// A file that --json wrote stands for a capture, so that two servers can be compared.
+    ///
+    /// An incomplete capture is reported all the same, with exit code 5.
+    ///
+    /// Example: stepscope report latest --html report.html
+    Report(ReportArguments),
     /// Run an engine that knows nothing of us so that its iterations are seen
     ///
     /// Sets the environment and becomes the command (same process, same exit code). Name what an iteration is: NVTX ranges
@@ -141,7 +154,7 @@ pub struct WaitArguments {
 /// `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArguments {
-    /// Folder for the trace; made if it is not there
+    /// Folder for the trace and the report; made if it is not there
     #[arg(long, short, value_name = "DIR", default_value = "stepscope-demo")]
     pub out: PathBuf,
     /// Iterations to skip

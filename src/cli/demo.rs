@@ -13,7 +13,7 @@ use super::children::Child;
 use super::connect::print_json;
 use super::exit::Exit;
 use super::wanted::Wanted;
-use super::{get, table, wait};
+use super::{get, report, report_table, table, wait};
 use crate::client::{Client, StartBody};
 use crate::trace::output::Format;
 
@@ -95,6 +95,9 @@ async fn demonstrate(arguments: DemoArguments) -> anyhow::Result<Exit> {
         anyhow::bail!("the capture is {}:{}", capture.state, sidecar.last_words());
     }
     let delivered = get::download_visibly(&client, id, Wanted::Trace(Format::Json), None, out).await?;
+    let (_, told) = report::of_capture(&client, id, PATIENCE).await?;
+    let page = out.join(format!("demo-{id}.report.html"));
+    report::write_page(&told, &page)?;
     engine.end().await;
     sidecar.end().await;
 
@@ -107,7 +110,9 @@ async fn demonstrate(arguments: DemoArguments) -> anyhow::Result<Exit> {
         arguments.max_iterations, arguments.ranks, arguments.delay_iterations
     );
     print!("{}", table::capture(capture));
+    print!("\n{}", report_table::report(&told));
     print!("\n{}", get::how_to_open(&delivered, Format::Json));
+    println!("report: {} (opens in any browser, without a network)", page.display());
     Ok(Exit::of_capture(capture))
 }
 

@@ -3,13 +3,14 @@
 //! Results go to standard output (a table, or with `--json` the sidecar's JSON unchanged), everything else to standard
 //! error. Only this room prints and only this room uses `anyhow`.
 //!
-//! Called by `main.rs`. Uses `client`, and of `trace` the names of formats; `serve` uses `config` and `service`, `doctor` the room of that name, `exec`, `nsys`
-//! and `reports` the room `launch`, `engine` the simulator.
+//! Called by `main.rs`. Uses `client`, of `trace` the names of formats, and `report` to read and show what the client brings; `serve` uses
+//! `config` and `service`, `doctor` the room of that name, `exec`, `nsys`, `reports` and `report` the room `launch`, `engine` the simulator.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
 pub mod arguments;
 mod captures;
 mod children;
+pub mod compare_table;
 mod completions;
 mod connect;
 mod cuda;
@@ -20,6 +21,10 @@ mod exec;
 pub mod exit;
 mod get;
 mod nsys;
+mod report;
+mod report_arguments;
+mod report_kernels;
+pub mod report_table;
 mod reports;
 mod run;
 mod serve;

@@ -33,6 +33,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Status(arguments) => block_on(super::status::run(arguments)),
         Command::Captures(arguments) => block_on(super::captures::run(arguments)),
         Command::Get(arguments) => block_on(super::get::run(arguments)),
+        Command::Report(arguments) => block_on(super::report::run(arguments)),
         Command::Exec(arguments) => super::exec::run(*arguments),
         Command::Nsys(arguments) => block_on(super::nsys::run(arguments)),
         Command::Reports(arguments) => block_on(super::reports::run(arguments)),

@@ -178,6 +178,15 @@ impl Client {
         response.text().await.map_err(|e| ClientError::from_transport(self.url(), e))
     }
 
+    /// The report of a capture, as JSON.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn report(&self, id: &str) -> Result<String, ClientError> {
+        let response = self.send(self.capture_request(Method::GET, id, "/report")?).await?;
+        response.text().await.map_err(|e| ClientError::from_transport(self.url(), e))
+    }
+
     pub(super) fn capture_request(&self, method: Method, id: &str, tail: &str) -> Result<RequestBuilder, ClientError> {
         // An id is one path segment; anything else never leaves this process.
         if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {

@@ -77,6 +77,11 @@ fn split(path: &Path) -> Option<(String, u64, String)> {
 /// # Errors
 /// See [`ReadError`].
 pub fn read(report: &Path, nsys: &Path) -> Result<Contents, ReadError> {
+    exported(report, nsys, contents)
+}
+
+/// Exports it to tables, and hands those on.
+fn exported<T>(report: &Path, nsys: &Path, take: impl FnOnce(&Path) -> Result<T, ReadError>) -> Result<T, ReadError> {
     let scratch = Scratch::new()?;
     let mut report = report.to_owned();
     if report.extension().is_some_and(|ending| ending == "qdstrm") {
@@ -89,7 +94,40 @@ pub fn read(report: &Path, nsys: &Path) -> Result<Contents, ReadError> {
     let mut export = Command::new(nsys);
     export.args(["export", "--type=sqlite", "--force-overwrite=true", "-o"]).arg(&tables).arg(&report);
     tool(&mut export, &tables)?;
-    contents(&tables)
+    take(&tables)
+}
+
+/// What CUDA did in a report, and what else is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Activity {
+    /// Kernels, one by one.
+    pub kernels: u64,
+    /// CUDA graphs that were recorded as a whole: their kernels are not among those.
+    pub graphs: u64,
+    /// Its iterations.
+    pub contents: Contents,
+}
+
+/// Reads one, and counts its kernels.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn activity(report: &Path, nsys: &Path) -> Result<Activity, ReadError> {
+    exported(report, nsys, |tables| {
+        let connection = Connection::open_with_flags(tables, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let kernels = rows(&connection, "CUPTI_ACTIVITY_KIND_KERNEL")?;
+        let graphs = rows(&connection, "CUPTI_ACTIVITY_KIND_GRAPH_TRACE")?;
+        Ok(Activity { kernels, graphs, contents: contents(tables)? })
+    })
+}
+
+/// Rows of a table; they are lazily made: one that is not there has none.
+fn rows(tables: &Connection, table: &'static str) -> Result<u64, ReadError> {
+    if !tables.prepare("SELECT 1 FROM sqlite_master WHERE name = ?1")?.exists([table])? {
+        return Ok(0);
+    }
+    let count: i64 = tables.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
+    Ok(count.cast_unsigned())
 }
 
 /// Runs a tool that has to make a file.
@@ -192,6 +230,17 @@ impl Drop for Scratch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kernels_are_counted_where_there_is_a_table_of_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tables = folder.path().join("r.sqlite");
+        let connection = Connection::open(&tables).expect("a database");
+        assert_eq!(rows(&connection, "CUPTI_ACTIVITY_KIND_KERNEL").expect("a count"), 0);
+        let made = "CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INT); INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (1), (2)";
+        connection.execute_batch(made).expect("rows");
+        assert_eq!(rows(&connection, "CUPTI_ACTIVITY_KIND_KERNEL").expect("a count"), 2);
+    }
 
     #[test]
     fn reports_of_one_name_come_in_nsyss_order_and_an_imported_one_counts_once() {

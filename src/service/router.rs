@@ -39,6 +39,8 @@ pub struct Route {
 pub enum Answer {
     /// JSON of this schema.
     Json(&'static str),
+    /// JSON of this schema, or something else, by media types.
+    JsonOr(&'static str, &'static [&'static str]),
     /// Something else, by media types.
     Media(&'static [&'static str]),
 }
@@ -168,6 +170,16 @@ pub const ROUTES: &[Route] = &[
             &[("get", "The ledger: one row per iteration, as JSON lines or CSV")],
             Answer::Media(&[LedgerFormat::JsonLines.media_type(), LedgerFormat::Csv.media_type()]),
             || axum::routing::get(captures::iterations).head(not_allowed),
+        )
+    },
+    Route {
+        query: &[("format", "json or html; json unless told")],
+        errors: &[400, 404, 409, 500],
+        ..get(
+            "/stepscope/v1/captures/{id}/report",
+            &[("get", "What happened in the window, in words and numbers; as html one self-contained page")],
+            Answer::JsonOr("Report", &["text/html"]),
+            || axum::routing::get(captures::report).head(not_allowed),
         )
     },
     Route {

@@ -99,6 +99,19 @@ impl Counters {
         Ok(self.gpus.len())
     }
 
+    /// Hands on what is there, in the order of the file.
+    pub(super) fn each(&mut self, take: &mut dyn FnMut(&GpuIdentity, &Counter)) {
+        while let Ok(Some(block)) = self.reader.next_block() {
+            for event in block.events() {
+                if let Some(Event::Counter(counter)) = event
+                    && let Some(gpu) = self.gpus.get(counter.gpu as usize)
+                {
+                    take(gpu, &counter);
+                }
+            }
+        }
+    }
+
     /// What the trace says of them as a whole.
     pub(super) fn about(&self) -> serde_json::Value {
         serde_json::json!({

@@ -9,7 +9,7 @@
 //! * [`fragment`] is append-only and readable after a crash at any byte; every byte is treated as a stranger's.
 //! * Everything streams: memory is bounded by the number of ranks, never by the length of the capture.
 //!
-//! Called by `capture` alone (and by `collector` for the event model). Uses nothing else of Stepscope.
+//! Called by `capture` and `report` (and by `collector` for the event model). Uses nothing else of Stepscope.
 
 pub mod chrome;
 pub mod clock;
@@ -34,4 +34,5 @@ mod requests;
 mod ring;
 mod told;
 mod tracks;
+pub mod walk;
 pub mod writer;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{command, stderr, stdout};
 
 #[test]
-fn the_demo_captures_exactly_what_it_asked_for_and_leaves_only_the_trace() {
+fn the_demo_captures_exactly_what_it_asked_for_and_leaves_only_the_trace_and_its_report() {
     let out = tempfile::tempdir().unwrap();
     let mut demo = command(&["demo", "--json", "--delay-iterations", "7", "--max-iterations", "30", "--out"]);
     let child =
@@ -25,8 +25,12 @@ fn the_demo_captures_exactly_what_it_asked_for_and_leaves_only_the_trace() {
         assert_eq!(rank["first_iteration"], ranks[0]["first_iteration"]);
     }
 
-    let files: Vec<_> = std::fs::read_dir(out.path().join("trace")).unwrap().map(|e| e.unwrap().path()).collect();
-    assert_eq!(files.len(), 1, "{files:?}");
+    let mut files: Vec<_> = std::fs::read_dir(out.path().join("trace")).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    files.reverse();
+    assert_eq!(files.len(), 2, "{files:?}");
+    let page = std::fs::read_to_string(&files[1]).unwrap();
+    assert!(page.contains("(30) of 2 ranks") && page.ends_with("</html>\n"), "{page}");
     let trace: Value = serde_json::from_slice(&std::fs::read(&files[0]).unwrap()).unwrap();
     let slices = trace["traceEvents"].as_array().unwrap().iter().filter(|event| event["cat"] == "iteration");
     assert_eq!(slices.count(), 2 * 30);

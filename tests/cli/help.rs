@@ -14,6 +14,7 @@ fn every_command_explains_itself() {
         "captures",
         "captures rm",
         "get",
+        "report",
         "exec",
         "nsys",
         "reports",

@@ -132,3 +132,38 @@ fn every_reference_leads_somewhere_and_every_schema_is_used() {
         text.split("#/components/schemas/").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
     assert_eq!(used, keys(&document["components"]["schemas"]));
 }
+
+#[test]
+fn a_report_has_exactly_the_fields_that_are_documented() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    let mut report = crate::report::sample::report();
+    report.kernels = Some(stepscope::report::model::Kernels::default());
+    report.requests = crate::report::page::with_requests().requests;
+    let mut checked = BTreeSet::new();
+    follow(&serde_json::to_value(&report).unwrap(), "Report", schemas, &mut checked);
+    let documented: BTreeSet<String> = keys(schemas).into_iter().filter(|name| is_of_a_report(name)).collect();
+    assert_eq!(checked, documented, "schemas that nothing was held against");
+}
+
+/// The manifest's `RankReport` and its like are others.
+fn is_of_a_report(name: &str) -> bool {
+    name.starts_with("Report")
+}
+
+/// Holds a value against a schema, and everything below it that has a schema of its own.
+fn follow(sent: &Value, name: &str, schemas: &Value, checked: &mut BTreeSet<String>) {
+    let properties = &schemas[name]["properties"];
+    assert_eq!(keys(properties), keys(sent), "{name}");
+    checked.insert(name.to_owned());
+    for (field, schema) in properties.as_object().unwrap() {
+        let reference = |schema: &Value| Some(schema["$ref"].as_str()?.rsplit('/').next()?.to_owned());
+        let below =
+            reference(schema).or_else(|| reference(&schema["anyOf"][0])).or_else(|| reference(&schema["items"]));
+        let Some(below) = below else { continue };
+        let values = sent[field].as_array().cloned().unwrap_or_else(|| vec![sent[field].clone()]);
+        for value in values.iter().filter(|value| !value.is_null()) {
+            follow(value, &below, schemas, checked);
+        }
+    }
+}

@@ -75,7 +75,9 @@ async fn what_is_not_there_is_404() {
     let state = state(settings(), None);
     let id = "0199c0de-0000-7000-8000-000000000001";
     for name in ["latest", id] {
-        for rest in ["", "?wait=5", "/trace", "/trace?format=json.gz&rank=1", "/iterations"] {
+        for rest in
+            ["", "?wait=5", "/trace", "/trace?format=json.gz&rank=1", "/iterations", "/report", "/report?format=html"]
+        {
             let reply = get(&state, &format!("/stepscope/v1/captures/{name}{rest}"), &[]).await;
             assert_eq!((reply.status.as_u16(), reply.reason().as_str()), (404, "unknown_capture"), "{name}{rest}");
         }

@@ -9,11 +9,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("simulator", &["agent::api"]),
     ("collector", &["wire", "trace::event", "trace::recorded"]),
     ("trace", &[]),
+    // A capture is told to it as values: neither manifests nor files of a store.
+    ("report", &["trace"]),
     (
         "capture",
         &[
             "collector",
             "trace",
+            "report",
             // Words, clock and fence of the window protocol. Never a segment's memory: that is the collector's.
             "wire::clock::monotonic_ns",
             "wire::control::profiler",
@@ -30,8 +33,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("service", &["capture", "trace", "telemetry", "config"]),
     ("client", &["config"]),
-    // Of traces it knows the names of their formats: a file name chooses one.
-    ("cli", &["client", "config", "doctor", "launch", "service", "simulator", "trace::output"]),
+    // Of traces it knows the names of their formats: a file name chooses one. A report comes as JSON, also from afar: it is
+    // read, compared and shown here.
+    ("cli", &["client", "config", "doctor", "launch", "report", "service", "simulator", "trace::output"]),
     // Environments and command lines as values; what they mean to the sidecar is the caller's.
     ("launch", &[]),
     // Looks at this machine as both sides would.
@@ -54,6 +58,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     // Never the agent: it panics and allocates.
     ("cudarc", &["doctor"]),
     ("comfy_table", &["cli"]),
+    ("hdrhistogram", &["report"]),
     ("rusqlite", &["launch"]),
     ("rustix", &["cli"]),
     ("toml", &["config"]),

@@ -1,6 +1,6 @@
 //! Fragments, traces and the ledger, from the outside.
 
-mod counters;
+pub(crate) mod counters;
 mod export;
 mod formats;
 mod fragment;

@@ -1,4 +1,4 @@
-//! Captures that are there: list, manifest, trace, ledger, removal. `latest` stands for the newest one's id.
+//! Captures that are there: list, manifest, trace, ledger, report, removal. `latest` stands for the newest one's id.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::profile::read_wait;
 use crate::capture::export::Export;
 use crate::capture::manifest::Manifest;
-use crate::capture::request::CaptureError;
+use crate::capture::request::{CaptureError, ReportFormat};
 use crate::service::body::read_query;
 use crate::service::error::ApiError;
 use crate::service::state::AppState;
@@ -99,6 +99,28 @@ async fn attachment(state: &AppState, download: (Export, String), media_type: &s
     let body = stream(state, export).await?;
     let disposition = format!("attachment; filename=\"{}\"", harmless(&name));
     let headers = [(header::CONTENT_TYPE, media_type), (header::CONTENT_DISPOSITION, disposition.as_str())];
+    Ok((headers, body).into_response())
+}
+
+/// What a page of ours may do: show itself. Its text comes from engines.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'";
+
+/// The report, computed anew.
+pub async fn report(State(state): State<AppState>, id: Id, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    let id = name(id)?;
+    let fields = fields(query)?;
+    let (format, kind) = match fields.text("format")? {
+        None | Some("json") => (ReportFormat::Json, "application/json"),
+        Some("html") => (ReportFormat::Html, "text/html; charset=utf-8"),
+        Some(other) => return Err(wrong("format", format!("{} is none of: json, html", shown(&other.into()))).into()),
+    };
+    let export = state.captures.report(&id, format)?;
+    let body = stream(&state, export).await?;
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
     Ok((headers, body).into_response())
 }
 

@@ -54,7 +54,8 @@ fn operation(route: &Route, method: &str, about: &str) -> Value {
     let answer = if method == "delete" { Answer::Json("Deleted") } else { route.answer };
     let content: Map<String, Value> = match answer {
         Answer::Json(schema) => Map::from_iter([json_of(schema)]),
-        Answer::Media(kinds) => kinds.iter().map(|kind| ((*kind).to_owned(), json!({}))).collect(),
+        Answer::Media(kinds) => kinds.iter().map(media).collect(),
+        Answer::JsonOr(schema, kinds) => [json_of(schema)].into_iter().chain(kinds.iter().map(media)).collect(),
     };
     responses.insert("200".to_owned(), json!({"description": "It is so", "content": content}));
     let always: &[u16] = if route.open { &[403, 503] } else { &[401, 403, 503] };
@@ -83,6 +84,10 @@ fn operation(route: &Route, method: &str, about: &str) -> Value {
 fn json_of(schema: &str) -> (String, Value) {
     let reference = format!("#/components/schemas/{schema}");
     ("application/json".to_owned(), json!({"schema": {"$ref": reference}}))
+}
+
+fn media(kind: &&str) -> (String, Value) {
+    ((*kind).to_owned(), json!({}))
 }
 
 fn parameter(name: &str, about: &str) -> Value {

@@ -129,6 +129,7 @@ fn links(id: &CaptureId) -> Value {
     json!({
         "trace": format!("{own}/trace?format=json.gz"),
         "iterations": format!("{own}/iterations"),
+        "report": format!("{own}/report"),
         "stop": format!("/stop_profile?capture_id={id}"),
         "self": own,
     })
