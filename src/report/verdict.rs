@@ -255,11 +255,14 @@ fn host(evidence: &Evidence) -> Finding {
     let make = |holds, measured, text| finding(Bound::HostBound, holds, measured, limit::HOST_DEVICE_SHARE, text);
     match device_share(evidence) {
         Ok((count, share)) => {
-            let text = format!(
+            let mut text = format!(
                 "the device works {} of an interval, median of {count} with work (threshold {} or less)",
                 percent(share),
                 percent(limit::HOST_DEVICE_SHARE)
             );
+            if share <= limit::HOST_DEVICE_SHARE {
+                text.push_str("; a tool that listens to profiler cuda slows the host");
+            }
             make(yes(share <= limit::HOST_DEVICE_SHARE), Some(share), text)
         }
         Err(mut why) => {

@@ -76,6 +76,9 @@ fn the_page_and_the_document_come_with_what_a_browser_has_to_know() {
     let page = sidecar.get(&format!("/stepscope/v1/captures/{id}/report?format=html"));
     assert_eq!(page.status, 200, "{}", page.body);
     assert!(page.body.starts_with("<!doctype html>") && page.body.ends_with("</html>\n"));
+    for header in ["content-type: text/html; charset=utf-8", "content-security-policy: default-src 'none'", "nosniff"] {
+        assert!(page.headers.contains(header), "{}", page.headers);
+    }
     let wrong = sidecar.get(&format!("/stepscope/v1/captures/{id}/report?format=pdf"));
     assert_eq!((wrong.status, wrong.message().as_str()), (400, "format: \"pdf\" is none of: json, html"));
 }

@@ -10,6 +10,8 @@ use serde_json::Value;
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: u16,
+    /// Headers, in lower case.
+    pub headers: String,
     pub body: String,
 }
 
@@ -50,7 +52,8 @@ fn try_request(address: &str, method: &str, path: &str, body: &str) -> std::io::
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(broken)?;
     let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(broken)?;
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-    Ok(Reply { status, body: if chunked { unchunk(body).ok_or_else(broken)? } else { body.to_owned() } })
+    let headers = head.to_ascii_lowercase();
+    Ok(Reply { status, headers, body: if chunked { unchunk(body).ok_or_else(broken)? } else { body.to_owned() } })
 }
 
 fn unchunk(mut body: &str) -> Option<String> {

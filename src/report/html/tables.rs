@@ -172,7 +172,7 @@ pub(super) fn overhead(report: &Report) -> String {
         };
         let name = rank_name(report, edge.rank);
         let what = format!("{} iteration, {} of rank {name}", edge.edge, edge.iteration);
-        rows.push(vec![what, others, duration(edge.duration_ns)]);
+        rows.push(vec![what, duration(edge.duration_ns), others]);
     }
     for calls in &overhead.profiler_calls {
         let made = [
@@ -185,8 +185,8 @@ pub(super) fn overhead(report: &Report) -> String {
             if let Some(ns) = ns {
                 rows.push(vec![
                     format!("{name} in rank {}", calls.rank),
-                    "held the engine's thread".into(),
                     duration(ns),
+                    "held the engine's thread".into(),
                 ]);
             }
         }
@@ -197,10 +197,10 @@ pub(super) fn overhead(report: &Report) -> String {
     ];
     for (what, ns) in ends {
         if let Some(ns) = ns {
-            rows.push(vec![what.into(), "the longest of all ranks".into(), duration(ns)]);
+            rows.push(vec![what.into(), duration(ns), "the longest of all ranks".into()]);
         }
     }
-    let mut out = table(&["what", "beside", "time"], 2, rows);
+    let mut out = table(&["what", "time", "beside"], 3, rows);
     for what in &overhead.not_known {
         let _ = write!(out, "<p class=\"note\">Not known: {}.</p>", escape(what));
     }
