@@ -88,6 +88,18 @@ pub enum Command {
     /// Reads the reports with nsys's own tools and compares processes, iterations and times with the captures that the
     /// sidecar has. What can't be told for certain is said so, never guessed.
     Reports(ReportsArguments),
+    /// Merge captures and other tools' traces into one
+    ///
+    /// Takes traces that `get` wrote, those of PyTorch's profiler (vLLM's and SGLang's too), any other Chrome trace, packed or
+    /// not, and reports of nsys. Processes and flow ids are kept apart, times are put on one clock, and what is broken in
+    /// a file is left out or mended, counted and said. Memory stays below 64 MB however long the files are.
+    ///
+    /// Times count from what a file states (baseTimeNanoseconds); a file that states nothing is left out, unless --offset or
+    /// --force places it. A report of nsys is laid on our iterations by the NVTX ranges in it. The merge is refused where
+    /// the clocks are less certain than an iteration is long; --force overrides that too.
+    ///
+    /// Example: stepscope merge -o all.json.gz capture.json.gz rank0.1234.pt.trace.json.gz
+    Merge(MergeArguments),
     /// Find out why an engine is not seen or not captured, on this machine
     ///
     /// Looks at the segment folder, every segment in it, this machine's kernel and memory, the processes that look
@@ -425,6 +437,29 @@ pub struct ReportsArguments {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub connect: ConnectArguments,
+}
+
+/// `merge`.
+#[derive(Debug, Args)]
+pub struct MergeArguments {
+    /// Traces (json, json.gz, json.zst) and reports of nsys (.nsys-rep, .qdstrm, .sqlite); told by content
+    #[arg(required = true, value_name = "FILE")]
+    pub inputs: Vec<PathBuf>,
+    /// File to write; its ending says how it is packed: .json, .json.gz or .json.zst
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Shift an input by nanoseconds, or say when its time 0 is if it does not; its label is its file name without endings
+    #[arg(long, value_name = "LABEL=NS", allow_hyphen_values = true)]
+    pub offset: Vec<String>,
+    /// Merge although nobody knows well how the inputs lie; those that state no time begin with the earliest other one
+    #[arg(long)]
+    pub force: bool,
+    /// The nsys that exports reports
+    #[arg(long, value_name = "FILE", default_value = "nsys")]
+    pub nsys: PathBuf,
+    /// Print what was merged as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `doctor`.

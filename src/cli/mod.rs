@@ -4,7 +4,7 @@
 //! error. Only this room prints and only this room uses `anyhow`.
 //!
 //! Called by `main.rs`. Uses `client`; `serve` uses `config` and `service`, `doctor` the room of that name, `exec`, `nsys`
-//! and `reports` the room `launch`, `engine` the simulator.
+//! and `reports` the room `launch`, `merge` the room of that name, `engine` the simulator.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
 pub mod arguments;
@@ -19,6 +19,7 @@ mod engine;
 mod exec;
 pub mod exit;
 mod get;
+mod merge;
 mod nsys;
 mod reports;
 mod run;

@@ -17,6 +17,7 @@ fn every_command_explains_itself() {
         "exec",
         "nsys",
         "reports",
+        "merge",
         "doctor",
         "completions",
     ] {

@@ -30,9 +30,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("service", &["capture", "trace", "telemetry", "config"]),
     ("client", &["config"]),
-    ("cli", &["client", "config", "doctor", "launch", "service", "simulator"]),
+    ("cli", &["client", "config", "doctor", "launch", "merge", "service", "simulator"]),
     // Environments and command lines as values; what they mean to the sidecar is the caller's.
     ("launch", &[]),
+    // Works on files that lie there, whoever wrote them: of ours it knows what a trace says, not how it is written. Reports
+    // of nsys are exported as `reports` does it.
+    ("merge", &["launch::report", "launch::timeline"]),
     // Looks at this machine as both sides would.
     ("doctor", &["wire", "config", "launch", "telemetry::nvml"]),
     ("lib", &[]),
@@ -60,8 +63,9 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("nvml_wrapper", &["telemetry"]),
     ("tracing_chrome", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
-    ("flate2", &["trace"]),
-    ("crc32fast", &["trace"]),
+    ("flate2", &["trace", "merge"]),
+    ("zstd", &["merge"]),
+    ("crc32fast", &["trace", "merge"]),
     ("libc", &["wire", "agent", "doctor"]),
 ];
 
