@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::arguments::MergeArguments;
 use super::exit::{Exit, UsageError};
+use super::file_arguments::MergeArguments;
 use super::table;
 use crate::merge::{InputReport, MergeError, Report, Wanted, merge};
 
@@ -42,7 +42,7 @@ fn offset_of(text: &str) -> Result<(String, i64), UsageError> {
 /// What was merged, as text.
 fn shown(report: &Report, output: &Path) -> String {
     let mut out = table::columns(
-        &["INPUT", "BY", "EVENTS", "MENDED", "OFFSET", "± ", "CLOCK"],
+        &["INPUT", "BY", "EVENTS", "MENDED", "OFFSET", "±", "CLOCK"],
         &[2, 3, 4, 5],
         report.inputs.iter().map(row),
     );

@@ -1,4 +1,4 @@
-//! The command `stepscope`: one file per subcommand, the arguments in [`arguments`], the exit codes in [`exit`].
+//! The command `stepscope`: one file per subcommand, the arguments in [`arguments`] and [`file_arguments`], the exit codes in [`exit`].
 //!
 //! Results go to standard output (a table, or with `--json` the sidecar's JSON unchanged), everything else to standard
 //! error. Only this room prints and only this room uses `anyhow`.
@@ -18,6 +18,7 @@ mod doctor;
 mod engine;
 mod exec;
 pub mod exit;
+pub mod file_arguments;
 mod get;
 mod merge;
 mod nsys;

@@ -172,6 +172,11 @@ fn best(ours: &Input, at_ns: i64, other: &Input, other_at_ns: i64) -> Option<Off
         let mut processes: Vec<u32> = other.survey.iterations.iter().map(|i| i.process).collect();
         processes.sort_unstable();
         processes.dedup();
+        // The very process, where both sides know its id.
+        let pid = rank.pid.to_string();
+        if let Some(same) = processes.iter().copied().find(|process| other.survey.pid_text(*process as usize) == pid) {
+            processes = vec![same];
+        }
         for process in processes {
             let b = of_process(other, Some(process as usize), other_at_ns);
             let offset = if is_numbered { iterations::by_number(&a, &b) } else { iterations::by_name(&a, &b) };

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread;
 
+use super::losses::ReadError;
 use super::nsys;
-use super::reader::ReadError;
 use super::survey::{Maker, Survey, survey};
 
 /// Inputs that are read for the first time at once.

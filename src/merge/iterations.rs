@@ -51,7 +51,7 @@ pub(super) fn by_number(a: &[Iteration], b: &[Iteration]) -> Option<Offset> {
     for iteration in b {
         let Some(number) = iteration.number else { continue };
         if let Ok(at) = known.binary_search_by_key(&(number, iteration.name), |(key, _)| *key) {
-            pairs.push((iteration.begin_ns, iteration.begin_ns.saturating_sub(known[at].1)));
+            pairs.push((known[at].1, iteration.begin_ns.saturating_sub(known[at].1)));
         }
     }
     pairs.sort_unstable();

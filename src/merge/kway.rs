@@ -1,11 +1,12 @@
 //! The order in which the inputs' events come out: by time as far as the inputs are, and always the same.
 //!
 //! Viewers sort for themselves, so an order in the file is worth this much: a merged file that is cut short, or looked at
-//! by its first lines, has the begin of *every* input, and events of one moment lie together. That much is had for next to
-//! no memory: of each input its next event is known, and the input that is furthest behind goes on. How far an input is,
-//! is the latest time that it had, so that one which is not sorted (Kineto writes thread by thread) neither holds the
-//! others up nor jumps ahead, and its own events never change their order: begins and ends that share a time stay as they
-//! were. At equal times the input that was given first goes first.
+//! by its first lines, has the begin of *every* input, and events of one moment lie near each other. That much is had for
+//! next to no memory: of each input its next event is known, and the input that is furthest behind goes on. How far an
+//! input is, is the earliest of its last four times: one that says something of the end first (ours begins with its
+//! windows) is not held up by it, and one that is not sorted (Kineto writes thread by thread) catches up at once. The events
+//! of an input never change their order: begins and ends that share a time stay as they were. At equal times the
+//! input that was given first goes first.
 //!
 //! Nothing is held back to be sorted: a buffer for it would have to hold most of a Kineto file to be of use.
 //!
@@ -15,7 +16,8 @@
 
 use std::io::Read;
 
-use super::reader::{ReadError, Reader};
+use super::losses::ReadError;
+use super::reader::Reader;
 
 /// Memory for inputs that are open at once.
 pub(super) const OPEN_BYTES: usize = 24 << 20;
@@ -25,7 +27,9 @@ pub(super) struct Lane<R> {
     pub(super) reader: Reader<R>,
     /// Its place in the order of the inputs.
     pub(super) input: usize,
-    /// How far it is.
+    /// The last times, its next event's included.
+    times_ns: [i64; 4],
+    /// How far it is: the earliest of them.
     at_ns: i64,
     is_over: bool,
 }
@@ -49,7 +53,7 @@ pub(super) fn rounds(memory_bytes: &[usize]) -> Vec<std::ops::Range<usize>> {
 
 impl<R: Read> Lane<R> {
     pub(super) fn new(reader: Reader<R>, input: usize) -> Self {
-        Self { reader, input, at_ns: i64::MIN, is_over: false }
+        Self { reader, input, times_ns: [i64::MAX; 4], at_ns: i64::MIN, is_over: false }
     }
 }
 
@@ -65,7 +69,18 @@ pub(super) fn each<R: Read, E: From<(usize, ReadError)>>(
     let next = |lane: &mut Lane<R>| -> Result<Option<i64>, E> {
         lane.is_over = !lane.reader.advance().map_err(|error| E::from((lane.input, error)))?;
         let time = if lane.is_over { None } else { time(lane) };
-        lane.at_ns = time.map_or(lane.at_ns, |ns| ns.max(lane.at_ns));
+        // Names may have times too, and these mean nothing.
+        let is_name = || {
+            let (bytes, fields) = lane.reader.event();
+            fields.ph.of(bytes) == b"\"M\""
+        };
+        if let Some(ns) = time
+            && !is_name()
+        {
+            lane.times_ns.rotate_right(1);
+            lane.times_ns[0] = ns;
+            lane.at_ns = lane.times_ns.into_iter().min().unwrap_or(ns);
+        }
         Ok(time)
     };
     let mut times = Vec::new();

@@ -18,10 +18,12 @@
 
 mod buffer;
 mod clocks;
+mod head;
 mod ids;
 mod inputs;
 mod iterations;
 mod kway;
+mod losses;
 mod mend;
 mod micros;
 mod nsys;
@@ -30,6 +32,7 @@ mod output;
 mod processes;
 mod reader;
 mod report;
+mod resync;
 mod rewrite;
 mod run;
 mod scan;

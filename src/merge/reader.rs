@@ -9,51 +9,15 @@
 use std::io::{self, Read};
 
 use super::buffer::{Buffer, PIECE};
+use super::head::{Head, LONGEST_MEMBER};
+use super::losses::{Losses, ReadError};
 use super::mend::mend;
+use super::resync::{LOOK_AHEAD, is_begin, is_end};
 use super::scan::{self, Event, Fields, Stop};
 use super::skipper::Skipper;
 
 /// The longest event that is kept, bytes.
 pub const LONGEST_EVENT: usize = 4 << 20;
-/// The longest value beside the events that is kept; all of them together may take twice that.
-const LONGEST_MEMBER: usize = 1 << 20;
-/// How far behind a brace the begin of an event is looked for.
-const LOOK_AHEAD: usize = 96;
-
-/// Why a file is no trace.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("it is no Chrome trace: {0}")]
-    NoTrace(&'static str),
-}
-
-/// What could not be kept as it was.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Losses {
-    /// Events with characters or words that are no JSON; they are kept, mended.
-    pub(super) mended: u64,
-    /// Events left out: too long.
-    pub(super) oversized: u64,
-    /// Places where the structure is broken: at least one event each.
-    pub(super) damaged: u64,
-    /// Elements of the array that are no events.
-    pub(super) strays: u64,
-    /// Bytes of all that was left out, and of what lies behind the end.
-    pub(super) cut_bytes: u64,
-    /// The file does not end as it should.
-    pub(super) is_torn: bool,
-}
-
-/// Members beside the events: name and JSON text.
-#[derive(Debug, Default)]
-pub(super) struct Head {
-    pub(super) members: Vec<(String, String)>,
-    bytes: usize,
-    /// Members that were too long to be kept.
-    pub(super) left_out: u64,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -387,54 +351,139 @@ impl<R: Read> Reader<R> {
     }
 }
 
-impl Head {
-    fn keep(&mut self, key: String, value: &[u8], dirty: bool) {
-        let mut text = Vec::new();
-        let is_whole = if dirty {
-            mend(value, LONGEST_MEMBER, &mut text)
-        } else {
-            text.extend_from_slice(value);
-            true
-        };
-        self.bytes += key.len() + text.len();
-        match String::from_utf8(text) {
-            Ok(text) if is_whole && self.bytes <= 2 * LONGEST_MEMBER => self.members.push((key, text)),
-            _ => self.left_out += 1,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Bytes in pieces of the sizes given, over and over.
+    struct Pieces<'a>(&'a [u8], Vec<usize>, usize);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let size = self.1[self.2 % self.1.len()].min(buffer.len()).min(self.0.len());
+            self.2 += 1;
+            buffer[..size].copy_from_slice(&self.0[..size]);
+            self.0 = &self.0[size..];
+            Ok(size)
         }
     }
-}
 
-/// The quoted word behind the first byte, a bracket or a comma, and white space.
-fn quoted(ahead: &[u8]) -> Option<&[u8]> {
-    let begin = ahead.get(1..)?.trim_ascii_start().strip_prefix(b"\"")?;
-    begin.split(|byte| *byte == b'"').next()
-}
+    type Members = Vec<(String, String)>;
 
-/// An object whose first key is one of an event's.
-fn is_begin(ahead: &[u8]) -> bool {
-    let keys: [&[u8]; 12] =
-        [b"ph", b"name", b"cat", b"ts", b"pid", b"tid", b"dur", b"args", b"id", b"s", b"bp", b"tts"];
-    quoted(ahead).is_some_and(|key| keys.contains(&key))
-}
+    fn read(bytes: &[u8], pieces: Vec<usize>) -> Result<(Vec<String>, Losses, Members), String> {
+        let mut reader = Reader::new(Pieces(bytes, pieces, 0));
+        let mut events = Vec::new();
+        while reader.advance().map_err(|error| error.to_string())? {
+            let (event, fields) = reader.event();
+            assert!(fields.ph.is_there());
+            events.push(String::from_utf8(event.to_vec()).expect("UTF-8"));
+        }
+        Ok((events, reader.losses().clone(), reader.head().members.clone()))
+    }
 
-/// The end of the file, or a member that traces have behind their events.
-fn is_end(ahead: &[u8]) -> bool {
-    let keys: [&[u8]; 10] = [
-        b"traceName",
-        b"metadata",
-        b"displayTimeUnit",
-        b"distributedInfo",
-        b"baseTimeNanoseconds",
-        b"otherData",
-        b"stackFrames",
-        b"samples",
-        b"systemTraceEvents",
-        b"traceEvents",
-    ];
-    let behind = ahead[1..].trim_ascii_start();
-    match behind.first() {
-        Some(b'}') => behind[1..].trim_ascii().is_empty(),
-        Some(b',') => quoted(behind).is_some_and(|key| keys.contains(&key)),
-        first => first.is_none(),
+    fn whole(text: &str) -> (Vec<String>, Losses, Members) {
+        read(text.as_bytes(), vec![usize::MAX]).expect(text)
+    }
+
+    #[test]
+    fn objects_and_bare_arrays_are_read_with_what_stands_beside_the_events() {
+        let text = "\u{feff} {\"a\":{\"b\":[1]} ,\"traceEvents\":[{\"ph\":\"X\"},\n{\"ph\":\"i\"}],\"rank\": 3}\n";
+        let (events, losses, members) = whole(text);
+        assert_eq!(events, ["{\"ph\":\"X\"}", "{\"ph\":\"i\"}"]);
+        assert_eq!((losses, members.len()), (Losses::default(), 2));
+        for text in [
+            "[{\"ph\":\"X\"},{\"ph\":\"i\"}]",
+            "[{\"ph\":\"X\"},\n{\"ph\":\"i\"},\n",
+            "[\n{\"ph\":\"X\"} {\"ph\":\"i\"}",
+        ] {
+            assert_eq!(whole(text), (events.clone(), Losses::default(), Vec::new()), "{text}");
+        }
+        for text in ["", "hello", "{}", "{\"traceEvents\":{}}", "{\"metadata\":[1,2,3]}", "\"traceEvents\""] {
+            assert!(read(text.as_bytes(), vec![9]).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_torn_tail_is_cut_and_counted() {
+        let text = r#"{"traceEvents":[{"ph":"X","n":1},{"ph":"X","na"#;
+        let (events, losses, _) = whole(text);
+        assert_eq!(events.len(), 1);
+        assert_eq!(losses, Losses { cut_bytes: 13, is_torn: true, ..Losses::default() });
+        let (events, losses, _) = whole(r#"{"traceEvents":[{"ph":"X"}]}{"#);
+        assert_eq!((events.len(), losses.cut_bytes, losses.is_torn), (1, 1, true));
+    }
+
+    #[test]
+    fn what_is_broken_costs_itself_and_not_what_follows() {
+        let good = r#"{"ph":"X","name":"good","args":{"list":[{"ts":1},{"ts":2}]}}"#;
+        for bad in [
+            r#"{"ph":"X","name":"say "hi" to me"}"#,
+            r#"{"ph":"X" "name":"x","args":{"a":[{"b":1},{"c":2}]}}"#,
+            r#"{"ph":"X","args":{"a":1]}}"#,
+            "}",
+        ] {
+            let text = format!("{{\"traceEvents\":[{good},{bad},\n {good},{good}],\"rank\":1}}");
+            let (events, losses, members) = whole(&text);
+            assert_eq!((events.len(), losses.damaged, members.len()), (3, 1, 1), "{bad}: {losses:?}");
+            // At the end there is no next event to go on with, but the end of the array.
+            let text = format!("{{\"traceEvents\":[{good},{bad}],\"traceName\":\"x\"}}");
+            let (events, losses, members) = whole(&text);
+            assert_eq!((events.len(), losses.damaged), (1, 1), "{bad}: {losses:?}");
+            assert_eq!(members.len(), 1, "{bad}");
+        }
+        let (events, losses, _) = whole(&format!("[1,\"x\",{good},null,{{\"no\":1}},[{good}]]"));
+        assert_eq!((events.len(), losses.strays), (1, 5));
+    }
+
+    #[test]
+    fn a_long_event_is_kept_and_one_beyond_the_bound_is_gone_over() {
+        let long = |length: usize| format!("{{\"ph\":\"X\",\"name\":\"{}\"}}", "x".repeat(length));
+        let text = format!("[{},{},{{\"ph\":\"i\"}}]", long(1 << 20), long(LONGEST_EVENT));
+        let (events, losses, _) = read(text.as_bytes(), vec![60_000, 1]).expect("a trace");
+        assert_eq!(events.iter().map(String::len).collect::<Vec<_>>(), [long(1 << 20).len(), 10]);
+        let cut_bytes = long(LONGEST_EVENT).len() as u64;
+        assert_eq!(losses, Losses { oversized: 1, cut_bytes, ..Losses::default() });
+    }
+
+    fn bits() -> impl Strategy<Value = Vec<u8>> {
+        let word = prop_oneof![
+            "[\\[\\]{}:,\" \n]",
+            Just("{\"ph\":\"X\",\"name\":\"a\\n\",\"ts\":1.5}".to_owned()),
+            Just("{\"traceEvents\":[".to_owned()),
+            Just("{\"ph\":NaN,\"n\":\"\u{1}\"}".to_owned()),
+            Just("\"ph\":".to_owned()),
+            Just("],\"traceName\":\"x\"}".to_owned()),
+            "[a-z0-9.\\\\]{1,4}",
+        ]
+        .prop_map(String::into_bytes);
+        let any = prop_oneof![9 => word, 1 => proptest::collection::vec(any::<u8>(), 1..4)];
+        proptest::collection::vec(any, 0..40).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_pieces_give_the_same_and_all_that_comes_out_is_json(
+            body in bits(), is_bare: bool, pieces in proptest::collection::vec(1usize..40, 1..6),
+        ) {
+            let bytes = [if is_bare { &b"["[..] } else { b"{\"traceEvents\":[" }, &body].concat();
+            let found = read(&bytes, vec![usize::MAX]);
+            prop_assert_eq!(&read(&bytes, pieces), &found);
+            if let Ok((events, ..)) = found {
+                for event in events {
+                    prop_assert!(serde_json::from_str::<serde_json::Value>(&event).is_ok(), "{}", event);
+                }
+            }
+        }
+
+        #[test]
+        fn long_events_give_the_same_in_any_pieces(
+            lengths in proptest::collection::vec(0usize..400_000, 1..5), pieces in proptest::collection::vec(1usize..200_000, 1..4),
+        ) {
+            let events: Vec<String> =
+                lengths.iter().map(|length| format!("{{\"ph\":\"X\",\"name\":\"{}\"}}", "y".repeat(*length))).collect();
+            let text = format!("[{}]", events.join(","));
+            prop_assert_eq!(read(text.as_bytes(), pieces).map(|found| found.0), Ok(events));
+        }
     }
 }

@@ -10,9 +10,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::iterations::Iteration;
+use super::losses::{Losses, ReadError};
 use super::micros;
 use super::processes::{Processes, unquoted};
-use super::reader::{Losses, ReadError, Reader};
+use super::reader::Reader;
 use super::scan::{Fields, members};
 use super::source::Source;
 
@@ -196,7 +197,7 @@ impl Survey {
         let mut about = serde_json::Map::new();
         for (key, text) in members {
             let Ok(value) = serde_json::from_str::<Value>(text) else { continue };
-            if text.len() <= LONGEST_SAID && key != "displayTimeUnit" {
+            if text.len() <= LONGEST_SAID && !["displayTimeUnit", "baseTimeNanoseconds"].contains(&key.as_str()) {
                 self.said.insert(key.clone(), value.clone());
             }
             about.insert(key.clone(), value);
