@@ -88,11 +88,12 @@ fn row(input: &InputReport) -> Vec<String> {
 
 fn matched(found: &crate::merge::Match) -> String {
     format!(
-        "{} iterations are in {} and in {}: there they begin {:+.1} µs later (median from the second on; nine of ten within {})",
+        "{} iterations are in {} and in {}: there they begin {:+.1} µs later (median from the second on; at least {:+.1} µs, nine of ten within {})",
         found.iterations,
         found.a,
         found.b,
         found.median_offset_ns as f64 / 1e3,
+        found.least_offset_ns as f64 / 1e3,
         ns_text(found.spread_ns)
     )
 }

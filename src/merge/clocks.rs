@@ -22,6 +22,8 @@ const THEIRS_NS: u64 = 50_000;
 const LOOKING_AT_NS: u64 = 1_000_000;
 /// Names are compared only where two inputs lie at the same time, give or take this.
 const APART_NS: i64 = 100_000_000;
+/// A process of the same number whose iterations lie further away than this is another one: the wall clock is set by less.
+const SAME_TIME_NS: u64 = 1_000_000_000;
 /// A `ts` beyond this, 2001 in nanoseconds since 1970, counts from 1970.
 const SINCE_1970_NS: i64 = 1_000_000_000_000_000_000;
 
@@ -49,6 +51,8 @@ pub struct Match {
     pub iterations: usize,
     /// Median of how much later they begin in the other one, from the second iteration on.
     pub median_offset_ns: i64,
+    /// The least of these.
+    pub least_offset_ns: i64,
     /// Nine of ten lie within this of the median.
     pub spread_ns: u64,
 }
@@ -172,10 +176,12 @@ fn best(ours: &Input, at_ns: i64, other: &Input, other_at_ns: i64) -> Option<Off
         let mut processes: Vec<u32> = other.survey.iterations.iter().map(|i| i.process).collect();
         processes.sort_unstable();
         processes.dedup();
-        // The very process, where both sides know its id.
+        // The very process, where both sides know its id; nsys does, and its numbers alone are anybody's.
         let pid = rank.pid.to_string();
-        if let Some(same) = processes.iter().copied().find(|process| other.survey.pid_text(*process as usize) == pid) {
-            processes = vec![same];
+        let same: Vec<u32> =
+            processes.iter().copied().filter(|process| other.survey.pid_text(*process as usize) == pid).collect();
+        if !same.is_empty() || other.survey.maker == Maker::Nsys {
+            processes = same;
         }
         for process in processes {
             let b = of_process(other, Some(process as usize), other_at_ns);
@@ -195,6 +201,7 @@ fn lay_on_ours(inputs: &[Input], at: usize, clocks: &mut Clocks) {
     for (ours, placed) in inputs.iter().zip(&clocks.inputs) {
         let (Maker::Stepscope, Ok(placed)) = (ours.survey.maker, placed) else { continue };
         if let Some(offset) = best(ours, placed.shift_ns, &inputs[at], shift_ns)
+            && offset.median_ns.unsigned_abs() < SAME_TIME_NS
             && found.is_none_or(|(best, _)| offset.iterations > best.iterations)
         {
             found = Some((offset, &ours.label));
@@ -237,6 +244,7 @@ fn compare(inputs: &[Input], clocks: &mut Clocks) {
                 b: other.label.clone(),
                 iterations: offset.iterations,
                 median_offset_ns: offset.median_ns,
+                least_offset_ns: offset.least_ns,
                 spread_ns: offset.spread_ns,
             });
             if let Ok(aligned) = &mut clocks.inputs[b] {

@@ -160,6 +160,9 @@ fn read_all(paths: &[PathBuf], nsys: &Path, scratch: &Path) -> Vec<Found> {
 }
 
 fn read(path: &Path, number: usize, nsys: &Path, scratch: &Path) -> Found {
+    if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+        return (path.to_owned(), Err("it is no file, which can be read twice: write it to one first".into()));
+    }
     let data = match nsys::convert(path, nsys, &scratch.join(format!("{number}.json"))) {
         Ok(None) => path.to_owned(),
         Ok(Some(made)) => made,

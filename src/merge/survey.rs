@@ -211,6 +211,9 @@ impl Survey {
             Maker::Nsys
         } else if is_kineto.iter().any(|key| about.contains_key(*key)) {
             Maker::Kineto
+        } else if self.iterations.iter().any(|iteration| iteration.number.is_some()) {
+            // Cut off in front of its own metadata.
+            Maker::Stepscope
         } else {
             Maker::Other
         };

@@ -1,7 +1,7 @@
 //! Files as they are found: cut short, damaged, with characters that no reader takes. A clear word each, and the rest kept.
 
 use serde_json::json;
-use stepscope::merge::LONGEST_EVENT;
+use stepscope::merge::{LONGEST_EVENT, Maker};
 
 use super::support::{Files, annotations, events, gzip, kineto, ours, zstd};
 
@@ -34,6 +34,15 @@ fn packings_that_are_cut_short_keep_what_was_unpacked() {
         assert!(input.events > 15_000 && input.events < 29_000, "{word}: {}", input.events);
         assert_eq!(input.cut, Some(format!("the {word} is cut short")));
     }
+}
+
+#[test]
+fn a_capture_of_ours_that_lost_its_metadata_is_still_ours() {
+    let whole = ours(&[0], 1, 50, 0);
+    let mut files = Files::new();
+    let (report, _) = files.input("ours.json", &whole[..whole.find("\"metadata\"").unwrap() - 4]).merged();
+    assert_eq!((report.inputs[0].maker, report.looking_at_ns), (Maker::Stepscope, 800_123));
+    assert!(!report.is_complete());
 }
 
 #[test]

