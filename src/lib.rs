@@ -21,6 +21,7 @@
 //! | [`config`] | settings, and the table of environment variables |
 //! | [`client`], [`cli`] | the command `stepscope` |
 //! | [`launch`] | starting an engine so that it can be sliced: environments, nsys lines, its reports |
+//! | [`merge`] | captures and other tools' traces into one |
 //! | [`doctor`] | what keeps an engine from being seen on this machine |
 #[cfg(feature = "agent")]
 pub mod agent;
@@ -38,6 +39,8 @@ pub mod config;
 pub mod doctor;
 #[cfg(feature = "service")]
 pub mod launch;
+#[cfg(feature = "service")]
+pub mod merge;
 #[cfg(feature = "service")]
 pub mod report;
 #[cfg(feature = "service")]

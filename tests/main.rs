@@ -4,6 +4,7 @@
 mod behaviour;
 mod cli;
 mod hazards;
+mod merge;
 mod profilers;
 mod report;
 mod service;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
+use super::file_arguments::MergeArguments;
 pub use super::report_arguments::ReportArguments;
 use super::wanted::Wanted;
 use crate::config::ServeArguments;
@@ -102,6 +103,18 @@ pub enum Command {
     /// Reads the reports with nsys's own tools and compares processes, iterations and times with the captures that the
     /// sidecar has. What can't be told for certain is said so, never guessed.
     Reports(ReportsArguments),
+    /// Merge captures and other tools' traces into one
+    ///
+    /// Takes traces that `get` wrote, those of PyTorch's profiler (vLLM's and SGLang's too), any other Chrome trace, packed or
+    /// not, and reports of nsys. Processes and flow ids are kept apart, times are put on one clock, and what is broken in
+    /// a file is left out or mended, counted and said. Memory stays below 64 MB however long the files are.
+    ///
+    /// Times count from what a file states (baseTimeNanoseconds); a file that states nothing is left out, unless --offset or
+    /// --force places it. A report of nsys is laid on our iterations by the NVTX ranges in it. The merge is refused where
+    /// the clocks are less certain than an iteration is long; --force overrides that too.
+    ///
+    /// Example: stepscope merge -o all.json.gz capture.json.gz rank0.1234.pt.trace.json.gz
+    Merge(MergeArguments),
     /// Find out why an engine is not seen or not captured, on this machine
     ///
     /// Looks at the segment folder, every segment in it, this machine's kernel and memory, the processes that look

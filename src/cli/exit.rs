@@ -30,7 +30,7 @@ Exit codes:
   2  the arguments make no sense
   3  no sidecar could be reached
   4  the sidecar refused: wrong value, no token, a capture is running, no engine is attached
-  5  delivered, but incomplete: the capture says what is missing
+  5  delivered, but incomplete: the capture, or merge, says what is missing
 `exec` and `nsys --run` give the exit code of what they run.";
 
 impl From<Exit> for std::process::ExitCode {

@@ -1,10 +1,11 @@
-//! The command `stepscope`: one file per subcommand, the arguments in [`arguments`], the exit codes in [`exit`].
+//! The command `stepscope`: one file per subcommand, the arguments in [`arguments`] and [`file_arguments`], the exit codes in [`exit`].
 //!
 //! Results go to standard output (a table, or with `--json` the sidecar's JSON unchanged), everything else to standard
 //! error. Only this room prints and only this room uses `anyhow`.
 //!
 //! Called by `main.rs`. Uses `client`, of `trace` the names of formats, and `report` to read and show what the client brings; `serve` uses
-//! `config` and `service`, `doctor` the room of that name, `exec`, `nsys`, `reports` and `report` the room `launch`, `engine` the simulator.
+//! `config` and `service`, `doctor` the room of that name, `exec`, `nsys`, `reports` and `report` the room `launch`, `merge` the room of that
+//! name, `engine` the simulator.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
 pub mod arguments;
@@ -19,7 +20,9 @@ mod doctor;
 mod engine;
 mod exec;
 pub mod exit;
+pub mod file_arguments;
 mod get;
+mod merge;
 mod nsys;
 mod report;
 mod report_arguments;

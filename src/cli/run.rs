@@ -37,6 +37,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Exec(arguments) => super::exec::run(*arguments),
         Command::Nsys(arguments) => block_on(super::nsys::run(arguments)),
         Command::Reports(arguments) => block_on(super::reports::run(arguments)),
+        Command::Merge(arguments) => super::merge::run(arguments),
         Command::Doctor(arguments) => block_on(super::doctor::run(arguments)),
     }
 }

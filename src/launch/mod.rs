@@ -8,9 +8,10 @@
 //! | [`nsys`] | the nsys of this machine, and the line that is right for it |
 //! | [`problem`] | what a line will not capture, and the line that mends it |
 //! | [`report`] | the iterations that a report of nsys holds |
+//! | [`timeline`] | all that a report holds: ranges, calls, kernels, copies |
 //! | [`matching`] | which capture a report belongs to |
 //!
-//! Called by `cli` and `doctor`. Nothing here starts an engine; [`nsys`] and [`report`] run nsys's own tools.
+//! Called by `cli`, `doctor` and `merge`. Nothing here starts an engine; [`nsys`] and [`report`] run nsys's own tools.
 
 pub mod environment;
 pub mod library;
@@ -19,3 +20,4 @@ pub mod matching;
 pub mod nsys;
 pub mod problem;
 pub mod report;
+pub mod timeline;

@@ -83,18 +83,27 @@ pub fn read(report: &Path, nsys: &Path) -> Result<Contents, ReadError> {
 /// Exports it to tables, and hands those on.
 fn exported<T>(report: &Path, nsys: &Path, take: impl FnOnce(&Path) -> Result<T, ReadError>) -> Result<T, ReadError> {
     let scratch = Scratch::new()?;
+    take(&export(report, nsys, &scratch.0)?)
+}
+
+/// Exports one to SQLite, into the folder `scratch`; the file.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn export(report: &Path, nsys: &Path, scratch: &Path) -> Result<PathBuf, ReadError> {
     let mut report = report.to_owned();
+    let stem = report.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     if report.extension().is_some_and(|ending| ending == "qdstrm") {
-        let imported = scratch.0.join("report.nsys-rep");
+        let imported = scratch.join(format!("{stem}.nsys-rep"));
         let importer = importer(nsys)?;
         tool(Command::new(importer).arg("-i").arg(&report).arg("-o").arg(&imported), &imported)?;
         report = imported;
     }
-    let tables = scratch.0.join("report.sqlite");
+    let tables = scratch.join(format!("{stem}.sqlite"));
     let mut export = Command::new(nsys);
     export.args(["export", "--type=sqlite", "--force-overwrite=true", "-o"]).arg(&tables).arg(&report);
     tool(&mut export, &tables)?;
-    take(&tables)
+    Ok(tables)
 }
 
 /// What CUDA did in a report, and what else is in it.
@@ -206,10 +215,15 @@ fn contents(tables: &Path) -> Result<Contents, ReadError> {
 }
 
 /// A folder of its own, gone when dropped.
-struct Scratch(PathBuf);
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new() -> Result<Self, ReadError> {
+    /// Makes one in the system's folder for such.
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub fn new() -> Result<Self, ReadError> {
         use std::os::unix::fs::DirBuilderExt;
         let path = std::env::temp_dir().join(format!("stepscope-report-{}", uuid::Uuid::now_v7().simple()));
         // Reports hold the environment of processes: nobody else's business.
@@ -218,6 +232,11 @@ impl Scratch {
             .create(&path)
             .map_err(|source| ReadError::File { path: path.display().to_string(), source })?;
         Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 

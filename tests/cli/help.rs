@@ -18,6 +18,7 @@ fn every_command_explains_itself() {
         "exec",
         "nsys",
         "reports",
+        "merge",
         "doctor",
         "completions",
     ] {

@@ -7,6 +7,7 @@ mod errors;
 mod get;
 mod help;
 mod launch;
+mod merge;
 mod report;
 mod start_stop;
 mod table;

@@ -161,6 +161,22 @@ def check(bench, captures, reports):
             assert len(wanted) == COUNT and seen == [wanted], (seen, wanted)
 
 
+def merged(bench, captures, reports):
+    """Each report merged with its capture: its iterations lie where ours do."""
+    for capture, report in zip(captures, reports):
+        ours, out = bench.work / "ours.json", bench.work / "merged.json"
+        for line in (["get", capture["capture_id"], "-o", ours],
+                     ["merge", "--json", "-o", out, ours, bench.work / report["report"]]):
+            run = subprocess.run([bench.stepscope, *line], capture_output=True, text=True, env=bench.environment)
+            assert run.returncode == 0, (line, run.stdout, run.stderr)
+        said = json.loads(run.stdout)
+        assert [match["iterations"] for match in said["matches"]] == [COUNT], said
+        assert abs(said["matches"][0]["median_offset_ns"]) <= 1000, said
+        assert said["inputs"][1]["uncertainty_ns"] <= 1_000_000, said
+        events = json.loads(out.read_text())["traceEvents"]
+        assert sum(event.get("cat") == "nvtx_iteration" for event in events) == COUNT * bench.ranks, events
+
+
 def doctored(stepscope, work):
     """`doctor` beside an engine below an nsys that will not capture a thing, and the line that it prints instead."""
     wrong = ["nsys", "profile", "-t", "osrt", "-s", "none", "--cpuctxsw=none", "-c", "nvtx", "-p", "step@engine",
@@ -218,10 +234,12 @@ def main():
             with bench(stepscope, work / f"{ranks}-{count}", ranks, captures=count) as run:
                 captures = [run.capture() for _ in range(count)]
                 said = run.end()
-                check(run, captures, run.matched())
+                reports = run.matched()
+                check(run, captures, reports)
+                merged(run, captures, reports)
                 for capture in captures:
                     assert capture["capture_id"] in said, said
-            print(f"ok: {ranks} ranks, {count} captures: {count} reports with {COUNT} iterations per rank")
+            print(f"ok: {ranks} ranks, {count} captures: {count} reports with {COUNT} iterations per rank, which merge with ours")
 
     with bench(stepscope, work / "fewer", 1, captures=1) as run:
         kept = run.capture()

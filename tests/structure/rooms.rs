@@ -35,9 +35,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("client", &["config"]),
     // Of traces it knows the names of their formats: a file name chooses one. A report comes as JSON, also from afar: it is
     // read, compared and shown here.
-    ("cli", &["client", "config", "doctor", "launch", "report", "service", "simulator", "trace::output"]),
+    ("cli", &["client", "config", "doctor", "launch", "merge", "report", "service", "simulator", "trace::output"]),
     // Environments and command lines as values; what they mean to the sidecar is the caller's.
     ("launch", &[]),
+    // Works on files that lie there, whoever wrote them: of ours it knows what a trace says, not how it is written. Reports
+    // of nsys are exported as `reports` does it.
+    ("merge", &["launch::report", "launch::timeline"]),
     // Looks at this machine as both sides would.
     ("doctor", &["wire", "config", "launch", "telemetry::nvml"]),
     ("lib", &[]),
@@ -66,9 +69,9 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("nvml_wrapper", &["telemetry"]),
     ("tracing_chrome", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
-    ("flate2", &["trace"]),
-    ("zstd", &["trace"]),
-    ("crc32fast", &["trace"]),
+    ("flate2", &["trace", "merge"]),
+    ("zstd", &["trace", "merge"]),
+    ("crc32fast", &["trace", "merge"]),
     ("libc", &["wire", "agent", "doctor"]),
 ];
 

@@ -9,7 +9,7 @@ stepscope=${CARGO_TARGET_DIR:-$root/target}/debug/stepscope
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$work"' EXIT
 export STEPSCOPE_DIR=$work/segments
-"$stepscope" engine --ranks 2 --iterations 0 --step-us 2000 >"$work/engine.log" &
+"$stepscope" engine --requests --ranks 2 --iterations 0 --step-us 2000 >"$work/engine.log" &
 # Two GPUs beside it, by a stand-in for NVML.
 cc -std=gnu11 -O1 -fPIC -shared -o "$work/libnvidia-ml.so.1" "$here/../fakes/nvml.c"
 echo "devices=2 gpm@1=1" >"$work/nvml"
