@@ -24,13 +24,40 @@ pub struct ChromeWriter<W: Write> {
     events: u64,
     entries: u64,
     metadata: Option<String>,
+    /// Process and row as they stand in an event, for the tracks that were written to last.
+    places: [Place; PLACES],
+}
+
+/// Tracks that are remembered, in places by their number.
+const PLACES: usize = 64;
+
+/// `,"pid":1,"tid":2`.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    track: Option<Track>,
+    text: [u8; Self::BYTES],
+    length: usize,
+}
+
+impl Place {
+    /// Two numbers of ten digits, and their keys.
+    const BYTES: usize = 36;
+    const NONE: Self = Self { track: None, text: [0; Self::BYTES], length: 0 };
+
+    fn of(track: Track) -> Self {
+        let mut place = Self { track: Some(track), ..Self::NONE };
+        let text = format!(",\"pid\":{},\"tid\":{}", track.process.0, track.row);
+        place.length = text.len();
+        place.text[..text.len()].copy_from_slice(text.as_bytes());
+        place
+    }
 }
 
 impl<W: Write> ChromeWriter<W> {
     /// A writer in front of its first call. The sink need not be buffered.
     pub fn new(sink: W) -> Self {
         let text = JsonBuffer::with_capacity(FLUSH_BYTES + 4096);
-        Self { sink, text, base_ns: 0, events: 0, entries: 0, metadata: None }
+        Self { sink, text, base_ns: 0, events: 0, entries: 0, metadata: None, places: [Place::NONE; PLACES] }
     }
 
     /// The sink; call it after [`TraceWriter::finish`].
@@ -47,10 +74,11 @@ impl<W: Write> ChromeWriter<W> {
 
     #[inline]
     fn place(&mut self, track: Track) {
-        self.text.raw(",\"pid\":");
-        self.text.number(track.process.0.into());
-        self.text.raw(",\"tid\":");
-        self.text.number(track.row.into());
+        let place = &mut self.places[(track.process.0 as usize * 8 + track.row as usize) % PLACES];
+        if place.track != Some(track) {
+            *place = Place::of(track);
+        }
+        self.text.bytes_of(&place.text[..place.length]);
     }
 
     #[inline]

@@ -25,6 +25,12 @@ impl JsonBuffer {
         self.bytes.clear();
     }
 
+    /// Bytes that are JSON already.
+    #[inline]
+    pub(super) fn bytes_of(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
     /// Text that is JSON already.
     #[inline]
     pub(super) fn raw(&mut self, text: &str) {
@@ -33,7 +39,12 @@ impl JsonBuffer {
 
     #[inline]
     pub(super) fn number(&mut self, number: u64) {
-        self.raw(itoa::Buffer::new().format(number));
+        match number {
+            // Most of those that stand beside a time are small.
+            0..10 => self.bytes.push(b'0' + number as u8),
+            10..100 => self.bytes.extend_from_slice(&[b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]),
+            _ => self.raw(itoa::Buffer::new().format(number)),
+        }
     }
 
     /// A finite number, as short as it can be told exactly. Written without an exponent: never hot.
@@ -158,6 +169,13 @@ mod tests {
         fn plain_is_what_needs_no_escape(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), 0x1eu8..0x24, 0x5au8..0x5e], 0..40)) {
             let needs = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
             prop_assert_eq!(is_plain(&bytes), !bytes.iter().any(needs));
+        }
+
+        #[test]
+        fn numbers_are_written_as_they_are(number in prop_oneof![any::<u64>(), 0u64..200]) {
+            let mut json = JsonBuffer::default();
+            json.number(number);
+            prop_assert_eq!(String::from_utf8_lossy(json.bytes()), number.to_string());
         }
 
         #[test]

@@ -176,6 +176,30 @@ fn names_that_are_told_again_and_again_are_interned_and_others_are_not() {
     assert_eq!(Picture::of_pftrace(&bytes).slices.len(), 40_000);
 }
 
+#[test]
+fn a_flow_stands_right_behind_its_slice_in_json() {
+    let flow = |id, step| Flow { id, step };
+    let flows = vec![flow(7, FlowStep::Begin), flow(8, FlowStep::Step), flow(9, FlowStep::End)];
+    let given = [
+        ("a \"key\"", Given::Signed(-5)),
+        ("decimal", Given::Decimal(0.25)),
+        ("none", Given::Decimal(f64::NAN)),
+        ("flag", Given::Flag(true)),
+    ];
+    let given = given.map(|(key, value)| (key.to_owned(), value)).to_vec();
+    let calls = [Call::Wait(1500), Call::Push(1, ("a \"category\"".into(), "n".into()), given, flows), Call::Wait(2)];
+    let mut bytes = Vec::new();
+    write_with(Format::Json, &mut bytes, |writer| make(&calls, writer)).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let expected = r#"
+{"ph":"X","cat":"a \"category\"","name":"n","pid":2,"tid":1,"ts":1.500,"dur":0.002,"args":{"a \"key\"":-5,"decimal":0.25,"none":null,"flag":true}},
+{"ph":"s","cat":"request","name":"request","id":7,"pid":2,"tid":1,"ts":1.500},
+{"ph":"t","bp":"e","cat":"request","name":"request","id":8,"pid":2,"tid":1,"ts":1.500},
+{"ph":"f","bp":"e","cat":"request","name":"request","id":9,"pid":2,"tid":1,"ts":1.500}
+"#;
+    assert!(text.contains(expected), "{text}");
+}
+
 #[derive(Debug, Clone)]
 enum Call {
     Push(u32, Words, Vec<(String, Given)>, Vec<Flow>),

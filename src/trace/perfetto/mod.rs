@@ -18,8 +18,8 @@
 //! * Names of categories, events and annotations are interned when they come a second time, in tables of fixed size; an
 //!   interned id is never given twice, so that nothing has to be cleared but once, in the first packet.
 //! * Ids of tracks follow from what a track is of, and the sequence's from the rank: the one-rank files of a capture, put
-//!   behind each other, are one trace. So are captures of one engine, in the order of time. Captures of two engines, whose
-//!   processes have the same numbers, are put together by `merge`.
+//!   behind each other, are one trace. By trace processor's sources so are captures of one engine in the order of time.
+//!   Captures of two engines are not: their processes have the same numbers.
 //!
 //! Facts: perfetto 0.59.1's descriptors; trace processor's clock synchronizer, sorter and slice tracker.
 

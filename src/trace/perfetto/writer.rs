@@ -25,8 +25,8 @@ pub struct PerfettoWriter<W: Write> {
     categories: Interner,
     names: Interner,
     keys: Interner,
-    /// Sequence id and flags: a part of every packet.
-    tail: ProtoBuffer,
+    /// Sequence id and flags: a part of every packet, and how long it is.
+    tail: ([u8; 8], usize),
     only_rank: Option<u32>,
     events: u64,
 }
@@ -49,7 +49,7 @@ impl<W: Write> PerfettoWriter<W> {
             categories: Interner::new(64),
             names: Interner::new(2048),
             keys: Interner::new(256),
-            tail: ProtoBuffer::default(),
+            tail: ([0; 8], 0),
             only_rank: None,
             events: 0,
         }
@@ -75,7 +75,7 @@ impl<W: Write> PerfettoWriter<W> {
     /// A packet that describes a track, `fill` adding to its id.
     fn describe(&mut self, uuid: u64, fill: impl FnOnce(&mut ProtoBuffer)) -> io::Result<()> {
         let packet = self.proto.open(PACKET);
-        self.proto.raw(self.tail.bytes());
+        self.proto.raw(&self.tail.0[..self.tail.1]);
         let descriptor = self.proto.open(packet::TRACK_DESCRIPTOR);
         self.proto.number(track::UUID, uuid);
         fill(&mut self.proto);
@@ -87,7 +87,7 @@ impl<W: Write> PerfettoWriter<W> {
     #[inline]
     fn place(&self, fields: &mut Fields, at_ns: u64) {
         fields.number(packet::TIMESTAMP, at_ns.min(LATEST_NS).saturating_sub(self.base_ns));
-        fields.raw(self.tail.bytes());
+        fields.raw(&self.tail.0, self.tail.1);
     }
 
     #[inline]
@@ -104,12 +104,12 @@ impl<W: Write> PerfettoWriter<W> {
 
     /// An event of two or three numbers and nothing else, which most are.
     #[inline]
-    fn small_event(&mut self, at_ns: u64, body: &Fields) -> io::Result<()> {
+    fn small_event(&mut self, at_ns: u64, fill: impl FnOnce(&mut Fields)) -> io::Result<()> {
         let mut head = Fields::new();
         let packet = head.message(PACKET, 0);
         self.place(&mut head, at_ns);
         let event = head.message(packet::TRACK_EVENT, 0);
-        head.raw(body.bytes());
+        fill(&mut head);
         let [packet, event] = self.proto.raw_open(&head, [packet, event]);
         self.proto.close(event);
         self.close(packet)
@@ -172,10 +172,10 @@ impl<W: Write> PerfettoWriter<W> {
         flows.iter().for_each(|&flow| self.flow(flow));
         self.arguments(arguments);
         self.close_event(open)?;
-        let mut end = Fields::new();
-        end.number(event::TYPE, event::SLICE_END);
-        end.number(event::TRACK_UUID, uuid);
-        self.small_event(slice.begin_ns.saturating_add(slice.duration_ns), &end)
+        self.small_event(slice.begin_ns.saturating_add(slice.duration_ns), |end| {
+            end.number(event::TYPE, event::SLICE_END);
+            end.number(event::TRACK_UUID, uuid);
+        })
     }
 
     /// The track of a counter's value, described if it is new.
@@ -206,8 +206,12 @@ impl<W: Write> TraceWriter for PerfettoWriter<W> {
         self.only_rank = start.only_rank;
         // 0 is none.
         let sequence = start.only_rank.map_or(1, |rank| u64::from(rank.min(u32::MAX - 2)) + 2);
-        self.tail.number(packet::SEQUENCE_ID, sequence);
-        self.tail.number(packet::SEQUENCE_FLAGS, packet::NEEDS_STATE);
+        let mut tail = ProtoBuffer::default();
+        tail.number(packet::SEQUENCE_ID, sequence);
+        tail.number(packet::SEQUENCE_FLAGS, packet::NEEDS_STATE);
+        // A key, a number of 32 bits, a key and a flag: eight bytes at most.
+        self.tail.1 = tail.len();
+        self.tail.0[..tail.len()].copy_from_slice(tail.bytes());
 
         let packet = self.proto.open(PACKET);
         self.proto.number(packet::SEQUENCE_ID, sequence);
@@ -298,11 +302,11 @@ impl<W: Write> TraceWriter for PerfettoWriter<W> {
         self.events += 1;
         for &(key, value) in values {
             let uuid = self.counter_track(process, name, key)?;
-            let mut body = Fields::new();
-            body.number(event::TYPE, event::COUNTER);
-            body.number(event::TRACK_UUID, uuid);
-            body.number(event::COUNTER_VALUE, value.min(LATEST_NS));
-            self.small_event(at_ns, &body)?;
+            self.small_event(at_ns, |body| {
+                body.number(event::TYPE, event::COUNTER);
+                body.number(event::TRACK_UUID, uuid);
+                body.number(event::COUNTER_VALUE, value.min(LATEST_NS));
+            })?;
         }
         Ok(())
     }
@@ -313,11 +317,11 @@ impl<W: Write> TraceWriter for PerfettoWriter<W> {
         }
         self.events += 1;
         let uuid = self.counter_track(process, name, "")?;
-        let mut body = Fields::new();
-        body.number(event::TYPE, event::COUNTER);
-        body.number(event::TRACK_UUID, uuid);
-        body.double(event::DOUBLE_COUNTER_VALUE, value);
-        self.small_event(at_ns, &body)
+        self.small_event(at_ns, |body| {
+            body.number(event::TYPE, event::COUNTER);
+            body.number(event::TRACK_UUID, uuid);
+            body.double(event::DOUBLE_COUNTER_VALUE, value);
+        })
     }
 
     fn metadata(&mut self, metadata: &serde_json::Value) -> io::Result<()> {
