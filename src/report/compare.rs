@@ -163,8 +163,11 @@ pub fn compare(a: &Report, b: &Report) -> Comparison {
 fn observations(report: &Report, of: impl Fn(&Point) -> Option<u64>) -> Vec<Observation> {
     let group = |rank: u32| report.ranks.get(rank as usize).map(|rank| (&rank.job, &rank.group));
     let mut longest: BTreeMap<_, (u64, Observation)> = BTreeMap::new();
-    let edges = [report.window.first_iteration, report.window.last_iteration];
-    for point in report.points.rows.iter().filter(|p| !edges.contains(&Some(p.iteration))) {
+    let is_edge = |point: &Point| {
+        let rank = report.ranks.get(point.rank as usize);
+        rank.is_some_and(|rank| [rank.first_iteration, rank.last_iteration].contains(&Some(point.iteration)))
+    };
+    for point in report.points.rows.iter().filter(|point| !is_edge(point)) {
         let Some(value) = of(point).filter(|&value| value > 0) else { continue };
         if matches!(point.phase, Phase::Dummy | Phase::Unknown) {
             continue;

@@ -57,7 +57,7 @@ pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// `2 × 300 + 14`: requests and tokens of prefill, requests of decode.
+/// `2 prefill (300 tokens) + 14 decode`: requests, and tokens where they are not as many.
 pub fn batch(batch: Option<&BatchFacts>) -> String {
     let Some(batch) = batch else { return "not told".into() };
     let mut parts = Vec::new();
@@ -106,7 +106,7 @@ pub fn loss_name(report: &Report, row: &LossRow) -> String {
     place.map_or_else(|| row.rank.to_string(), |place| rank_name(report, place as u32))
 }
 
-/// `50 iterations, 21 to 70, of 2 ranks in 104 ms`.
+/// `iterations 21 to 70 (50) of 2 ranks, 104 ms`.
 pub fn window(report: &Report) -> String {
     let window = &report.window;
     let (Some(first), Some(last)) = (window.first_iteration, window.last_iteration) else {
@@ -117,6 +117,10 @@ pub fn window(report: &Report) -> String {
         (ranks, 0 | 1) => format!("{} ranks", count(ranks)),
         (ranks, groups) => format!("{} ranks in {} groups", count(ranks), count(groups)),
     };
+    if window.groups > 1 {
+        // Each group counts its own.
+        return format!("{} iterations of {ranks}, {}", count(window.iterations), duration(window.wall_ns));
+    }
     let iterations = count(last.saturating_sub(first).saturating_add(1));
     format!("iterations {first} to {last} ({iterations}) of {ranks}, {}", duration(window.wall_ns))
 }

@@ -215,3 +215,14 @@ fn a_server_that_nobody_asks_anything_is_not_host_bound() {
     let host = report.verdict.findings.iter().find(|f| f.bound == Bound::HostBound).unwrap();
     assert_eq!(host.holds, Holds::CantTell);
 }
+
+#[test]
+fn groups_that_count_apart_are_not_said_to_share_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = [("a", 100), ("b", 900)]
+        .map(|(group, first)| fragment(dir.path(), &identity(group, 0), &iterations(0, first, 30)));
+    let report = build(&files, &About { meta: meta(Vec::new()), ..About::default() });
+    let text = report_table::report(&report);
+    assert!(text.contains("\n60 iterations of 2 ranks in 2 groups, "), "{text}");
+    assert!(text.contains("\n   a/0 ") && text.contains("\n   b/0 "), "{text}");
+}
