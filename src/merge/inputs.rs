@@ -8,10 +8,12 @@ use std::thread;
 
 use super::losses::ReadError;
 use super::nsys;
+use super::source::memory_bytes;
 use super::survey::{Maker, Survey, survey};
 
-/// Inputs that are read for the first time at once.
+/// Inputs that are read for the first time at once; of those whose packing takes more memory than this, one.
 const READERS: usize = 2;
+const HEAVY_BYTES: usize = 1 << 20;
 
 /// One input that can be read.
 #[derive(Debug)]
@@ -132,16 +134,21 @@ type Found = (PathBuf, Result<Survey, String>);
 
 /// In the order given, a few at once.
 fn read_all(paths: &[PathBuf], nsys: &Path, scratch: &Path) -> Vec<Found> {
-    let next = Mutex::new(0..paths.len());
+    let (next, heavy) = (Mutex::new(0..paths.len()), Mutex::new(()));
     let (say, said) = mpsc::sync_channel(paths.len());
     thread::scope(|scope| {
         for number in 0..READERS.min(paths.len()) {
-            let (next, say) = (&next, say.clone());
+            let (next, heavy, say) = (&next, &heavy, say.clone());
             let work = move || {
                 loop {
                     let at = next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
                     let Some(at) = at else { return };
-                    if say.send((at, read(&paths[at], at, nsys, scratch))).is_err() {
+                    let is_heavy =
+                        paths[at].is_file() && memory_bytes(&paths[at]).is_ok_and(|bytes| bytes > HEAVY_BYTES);
+                    let alone = is_heavy.then(|| heavy.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+                    let found = read(&paths[at], at, nsys, scratch);
+                    drop(alone);
+                    if say.send((at, found)).is_err() {
                         return;
                     }
                 }
