@@ -11,7 +11,7 @@ use super::nsys;
 use super::source::memory_bytes;
 use super::survey::{Maker, Survey, survey};
 
-/// Inputs that are read for the first time at once; of those whose packing takes more memory than this, one.
+/// Inputs that are read for the first time at once; those whose packing takes more memory than this one by one.
 const READERS: usize = 2;
 const HEAVY_BYTES: usize = 1 << 20;
 
@@ -134,26 +134,26 @@ type Found = (PathBuf, Result<Survey, String>);
 
 /// In the order given, a few at once.
 fn read_all(paths: &[PathBuf], nsys: &Path, scratch: &Path) -> Vec<Found> {
-    let (next, heavy) = (Mutex::new(0..paths.len()), Mutex::new(()));
+    let next = Mutex::new(0..paths.len());
     let (say, said) = mpsc::sync_channel(paths.len());
     thread::scope(|scope| {
         for number in 0..READERS.min(paths.len()) {
-            let (next, heavy, say) = (&next, &heavy, say.clone());
+            let (next, say) = (&next, say.clone());
             let work = move || {
                 loop {
                     let at = next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
                     let Some(at) = at else { return };
-                    let is_heavy =
-                        paths[at].is_file() && memory_bytes(&paths[at]).is_ok_and(|bytes| bytes > HEAVY_BYTES);
-                    let alone = is_heavy.then(|| heavy.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+                    // Left for the calling thread, whose heap serves the writing too.
+                    if paths[at].is_file() && memory_bytes(&paths[at]).is_ok_and(|bytes| bytes > HEAVY_BYTES) {
+                        continue;
+                    }
                     let found = read(&paths[at], at, nsys, scratch);
-                    drop(alone);
                     if say.send((at, found)).is_err() {
                         return;
                     }
                 }
             };
-            // Without a thread the others do its work; without any, below.
+            // Without a thread the others do its work; without any, the caller.
             let _ = thread::Builder::new().name(format!("merge read {number}")).spawn_scoped(scope, work);
         }
         drop(say);
