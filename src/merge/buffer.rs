@@ -7,11 +7,17 @@ use std::io::{self, ErrorKind, Read};
 
 /// What it holds where nothing longer is asked for.
 pub(super) const PIECE: usize = 128 * 1024;
+/// The most that can be asked for.
+pub(super) const LARGEST: usize = 4 << 20;
 
 /// The window.
 pub(super) struct Buffer<R> {
     source: R,
+    /// A piece, or room for the largest. Nothing in between: many buffers that grow and shrink in turns would leave holes
+    /// in the heap that nothing fits into.
     bytes: Vec<u8>,
+    /// The piece, while there is room for the largest.
+    piece: Vec<u8>,
     begin: usize,
     end: usize,
     is_over: bool,
@@ -19,7 +25,7 @@ pub(super) struct Buffer<R> {
 
 impl<R: Read> Buffer<R> {
     pub(super) fn new(source: R) -> Self {
-        Self { source, bytes: vec![0; PIECE], begin: 0, end: 0, is_over: false }
+        Self { source, bytes: vec![0; PIECE], piece: Vec::new(), begin: 0, end: 0, is_over: false }
     }
 
     pub(super) fn source(&self) -> &R {
@@ -49,18 +55,24 @@ impl<R: Read> Buffer<R> {
     /// What the stream says.
     pub(super) fn more(&mut self, most: usize) -> io::Result<bool> {
         let there = self.end - self.begin;
-        let wanted = (there * 2).min(most).max(PIECE);
+        let wanted = (there * 2).min(most.min(LARGEST)).max(PIECE);
         if self.is_over || there >= wanted {
             return Ok(false);
         }
-        self.bytes.copy_within(self.begin..self.end, 0);
-        (self.begin, self.end) = (0, there);
-        if self.bytes.len() != wanted {
-            self.bytes.resize(wanted, 0);
-            self.bytes.shrink_to_fit();
+        if wanted > PIECE && !self.is_large() {
+            let mut large = vec![0; LARGEST];
+            large[..there].copy_from_slice(&self.bytes[self.begin..self.end]);
+            self.piece = std::mem::replace(&mut self.bytes, large);
+        } else if wanted == PIECE && self.is_large() {
+            let mut piece = std::mem::take(&mut self.piece);
+            piece[..there].copy_from_slice(&self.bytes[self.begin..self.end]);
+            self.bytes = piece;
+        } else {
+            self.bytes.copy_within(self.begin..self.end, 0);
         }
+        (self.begin, self.end) = (0, there);
         while self.end < wanted {
-            match self.source.read(&mut self.bytes[self.end..]) {
+            match self.source.read(&mut self.bytes[self.end..wanted]) {
                 Ok(0) => {
                     self.is_over = true;
                     break;
@@ -84,6 +96,12 @@ impl<R: Read> Buffer<R> {
                 return Ok(None);
             }
         }
+    }
+
+    /// Gives its memory back. There is nothing in it any more, and nothing will be.
+    pub(super) fn release(&mut self) {
+        (self.bytes, self.piece, self.begin, self.end) = (Vec::new(), Vec::new(), 0, 0);
+        self.is_over = true;
     }
 
     /// Takes all that is left; how much that was.

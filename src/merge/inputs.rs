@@ -8,10 +8,12 @@ use std::thread;
 
 use super::losses::ReadError;
 use super::nsys;
+use super::source::memory_bytes;
 use super::survey::{Maker, Survey, survey};
 
-/// Inputs that are read for the first time at once.
+/// Inputs that are read for the first time at once; those whose packing takes more memory than this one by one.
 const READERS: usize = 2;
+const HEAVY_BYTES: usize = 1 << 20;
 
 /// One input that can be read.
 #[derive(Debug)]
@@ -141,12 +143,17 @@ fn read_all(paths: &[PathBuf], nsys: &Path, scratch: &Path) -> Vec<Found> {
                 loop {
                     let at = next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
                     let Some(at) = at else { return };
-                    if say.send((at, read(&paths[at], at, nsys, scratch))).is_err() {
+                    // Left for the calling thread, whose heap serves the writing too.
+                    if paths[at].is_file() && memory_bytes(&paths[at]).is_ok_and(|bytes| bytes > HEAVY_BYTES) {
+                        continue;
+                    }
+                    let found = read(&paths[at], at, nsys, scratch);
+                    if say.send((at, found)).is_err() {
                         return;
                     }
                 }
             };
-            // Without a thread the others do its work; without any, below.
+            // Without a thread the others do its work; without any, the caller.
             let _ = thread::Builder::new().name(format!("merge read {number}")).spawn_scoped(scope, work);
         }
         drop(say);

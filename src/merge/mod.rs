@@ -10,8 +10,8 @@
 //! * Events are found in the bytes by [`scan`], which builds nothing; time, process and ids are replaced, all else is copied
 //!   as it stands. Whatever bytes an input has, the output is valid JSON: what can be mended is, what can't is left out,
 //!   and both are counted.
-//! * Memory: a buffer of 128 KiB per open input and the window of its packing, of these 24 MiB at most; twice the longest
-//!   event of 4 MiB, once. However long the inputs are.
+//! * Memory: a buffer of 128 KiB per open input and the window of its packing, of these 16 MiB at most at once; and, once, a
+//!   few times the longest event of 4 MiB. However long the inputs are.
 //! * An input without a base is refused, a merge with clocks too uncertain likewise, and nothing is shifted silently.
 //!
 //! Called by `cli`. Works on local files alone; reports of nsys are exported by `launch`.

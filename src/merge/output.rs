@@ -55,20 +55,24 @@ impl Output {
         Ok(Self { path, part, pieces: Some(pieces), back, writer: Some(writer), is_whole: false })
     }
 
-    /// Hands over what is in `piece`, and leaves it empty.
+    /// Hands over what is in `text`, and leaves it empty. What is longer than a piece goes in several: a long event must
+    /// not be on its way four times.
     ///
     /// # Errors
     /// What the system said to an earlier piece.
-    pub(super) fn hand_over(&mut self, piece: &mut Vec<u8>) -> io::Result<()> {
-        let mut empty = self.back.try_recv().unwrap_or_default();
-        empty.clear();
-        // One long event must not be kept in mind.
-        empty.shrink_to(2 * PIECE);
-        let full = std::mem::replace(piece, empty);
-        match self.pieces.as_ref().map(|pieces| pieces.send(full)) {
-            Some(Ok(())) => Ok(()),
-            _ => Err(self.join().err().unwrap_or_else(|| io::Error::other("the writer ended"))),
+    pub(super) fn hand_over(&mut self, text: &mut Vec<u8>) -> io::Result<()> {
+        for chunk in text.chunks(2 * PIECE) {
+            let mut piece = self.back.try_recv().unwrap_or_default();
+            piece.clear();
+            piece.extend_from_slice(chunk);
+            let is_taken = self.pieces.as_ref().is_some_and(|pieces| pieces.send(piece).is_ok());
+            if !is_taken {
+                return Err(self.join().err().unwrap_or_else(|| io::Error::other("the writer ended")));
+            }
         }
+        text.clear();
+        text.shrink_to(4 * PIECE);
+        Ok(())
     }
 
     fn join(&mut self) -> io::Result<u64> {

@@ -8,7 +8,7 @@
 
 use std::io::{self, Read};
 
-use super::buffer::{Buffer, PIECE};
+use super::buffer::{Buffer, LARGEST, PIECE};
 use super::head::{Head, LONGEST_MEMBER};
 use super::losses::{Losses, ReadError};
 use super::mend::mend;
@@ -17,7 +17,7 @@ use super::scan::{self, Event, Fields, Stop};
 use super::skipper::Skipper;
 
 /// The longest event that is kept, bytes.
-pub const LONGEST_EVENT: usize = 4 << 20;
+pub const LONGEST_EVENT: usize = LARGEST;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -88,7 +88,9 @@ impl<R: Read> Reader<R> {
         }
         (self.current, self.is_mended) = (Event::default(), false);
         self.mended.clear();
-        self.mended.shrink_to(PIECE);
+        if self.mended.capacity() > PIECE {
+            self.mended = Vec::new();
+        }
         loop {
             match self.state {
                 State::Start => self.start()?,
@@ -138,6 +140,7 @@ impl<R: Read> Reader<R> {
 
     fn over(&mut self) -> Result<(), ReadError> {
         self.state = State::Over;
+        self.buffer.release();
         if self.has_events { Ok(()) } else { Err(ReadError::NoTrace("it has no traceEvents")) }
     }
 
