@@ -17,6 +17,9 @@ use crate::values::{self, Arguments};
 const MOMENTS: [&str; 8] =
     ["arrived", "queued", "scheduled", "first_token", "preempted", "last_token", "finished", "aborted"];
 
+/// The first of those by which all tokens are out.
+const LAST_TOKEN: u64 = 6;
+
 /// 0: nothing is recorded. Else another number for each capture, with the highest level that is wanted in its low byte.
 #[pyfunction]
 pub(crate) fn recording() -> u64 {
@@ -146,7 +149,7 @@ pub(crate) fn request(
 }
 
 /// The moments of a request from `first` on, for one who keeps them: `[moment, at, moment, at, ...]`, in order; `tokens` are
-/// the prompt's, those put out and those that were cached. Its id is told with the first one, if it is to be.
+/// the prompt's, those put out in the end and those that were cached. Its id is told with the first, if it is to be.
 #[pyfunction]
 pub(crate) fn moments(
     id: &Bound<'_, PyString>,
@@ -169,7 +172,8 @@ pub(crate) fn moments(
                 last = (table::current().ticks_at)(at_ns).max(last);
             }
             last_ns = at_ns;
-            tell_request(number, told.take(), moment as u32, last, 0, tokens);
+            let output = if moment < LAST_TOKEN { 0 } else { tokens[1] };
+            tell_request(number, told.take(), moment as u32, last, 0, [tokens[0], output, tokens[2]]);
         }
     });
 }
