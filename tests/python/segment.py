@@ -24,6 +24,7 @@ class Segment:
         self.role, self.attach_ticks, self.attach_ns = self.u32(12), self.u64(56), self.u64(64)
         self.job, self.label = self.text(112, 96), self.text(336, 64)
         self.generation = 0
+        self.readers = [Reader() for _ in range(self.ring_count)]
 
     def u32(self, at):
         return struct.unpack_from("<I", self.map, at)[0]
@@ -59,10 +60,9 @@ class Segment:
             descriptor = RINGS + 192 * ring
             head, tail = self.u64(descriptor), self.u64(descriptor + 64)
             base = self.data + 64 * self.ring_records * ring
-            reader = Reader(ring)
             for index in range(tail, head):
                 words = struct.unpack_from("<8Q", self.map, base + 64 * (index % self.ring_records))
-                record = reader.read(words)
+                record = self.readers[ring].read(words)
                 if record is not None:
                     found.append(record)
             self.put(descriptor + 64, head)
@@ -73,11 +73,10 @@ class Segment:
 
 
 class Reader:
-    """Of one ring, from the first record of a capture on."""
+    """Of one ring. Texts and the thread are told once in a capture."""
 
-    def __init__(self, ring):
-        self.ring, self.texts, self.arguments, self.parts = ring, {}, {}, {}
-        self.thread = None
+    def __init__(self):
+        self.texts, self.arguments, self.parts, self.thread = {}, {}, {}, None
 
     def read(self, w):
         kind, flags = w[0] & 0xFFFF, w[0] >> 16 & 0xFFFF
@@ -152,3 +151,15 @@ def nested_or_disjoint(events):
                 raise AssertionError(f"{span} overlaps")
             open_ends.append(span["end"])
     return sum(map(len, tracks.values()))
+
+
+def ticks_per_s(segment):
+    """Measured against the anchor that the agent took when it joined."""
+    import time
+
+    from stepscope import _agent
+
+    segment.start()
+    _agent.native.instant("now")
+    at = [event["begin"] for event in segment.drain() if event["kind"] == "event"][-1]
+    return (at - segment.attach_ticks) * 1e9 / (time.monotonic_ns() - segment.attach_ns)

@@ -14,6 +14,7 @@ import time
 from time import monotonic_ns
 
 from stepscope.vllm.identity import api_server
+from stepscope.vllm.scheduler import FINISHED, LAST_TOKEN
 from stepscope.vllm.state import arguments_of, check, plugin
 
 MODULE = "vllm.v1.engine.async_llm"
@@ -140,6 +141,5 @@ def _arrived(native, request):
 def _stopped(native, request_id, state):
     """Its stop string came: the engine core is about to be told to abort it."""
     detokenizer = getattr(state, "detokenizer", None)
-    told = {"at_ns": monotonic_ns(), "output_tokens": detokenizer.num_output_tokens() if detokenizer else 0}
-    native.request(request_id, "last_token", **told)
-    native.request(request_id, "finished", **told)
+    tokens, now = detokenizer.num_output_tokens() if detokenizer else 0, monotonic_ns()
+    native.moments(request_id, True, [LAST_TOKEN, now, FINISHED, now], 0, (0, tokens, 0))

@@ -76,6 +76,12 @@ def _hooks(wrapper_class) -> dict:
         except Exception as error:
             plugin.problem("time on the device", error)
 
+    def tell_served(iteration, scheduled):
+        try:
+            native.served(iteration, scheduled.num_scheduled_tokens)
+        except Exception as error:
+            plugin.problem("requests of an iteration", error)
+
     def hooked_execute_model(self, scheduler_output):
         if not self._stepscope_rank:
             return execute(self, scheduler_output)
@@ -85,7 +91,7 @@ def _hooks(wrapper_class) -> dict:
             if work and (iteration := native.step_begin()):
                 native.step_batch(*count(scheduler_output))
                 if serves:
-                    native.served(iteration, scheduler_output.num_scheduled_tokens)
+                    tell_served(iteration, scheduler_output)
                 tell_stream()  # last, so that nothing of ours lies between it and the work
         except Exception as error:
             plugin.problem("execute_model", error)
