@@ -39,6 +39,8 @@ pub struct Rank {
     pub engine: String,
     /// What people call the rank.
     pub label: String,
+    /// It runs no iterations, and tells of itself through [`recorder`] alone.
+    pub is_source: bool,
     /// [`Step::batch`] is never called: NVTX ranges need not wait for it to have their name.
     pub tells_no_batch: bool,
 }
@@ -54,6 +56,8 @@ impl std::fmt::Display for JoinError {
 }
 
 impl std::error::Error for JoinError {}
+
+pub mod recorder;
 
 fn table() -> &'static Api {
     static TABLE: OnceLock<&'static Api> = OnceLock::new();
@@ -76,7 +80,7 @@ pub fn join(rank: &Rank) -> Result<bool, JoinError> {
     let or_null = |s: &CString| if s.is_empty() { std::ptr::null() } else { s.as_ptr() };
     let identity = CIdentity {
         size: size_of::<CIdentity>() as u32,
-        role: 1,
+        role: if rank.is_source { 2 } else { 1 },
         rank: rank.rank,
         world_size: rank.world_size,
         job: or_null(&job),

@@ -37,6 +37,14 @@ fn meta(manifest: &Manifest) -> ExportMeta {
             Complete::Unknown => None,
         },
         missing: manifest.missing.clone(),
+        requests: manifest.request_moments > 0,
+        // A rate that was all the time every request's says nothing.
+        sampling: manifest
+            .sampling
+            .iter()
+            .filter(|_| manifest.sampling.len() > 1)
+            .map(|sampling| (sampling.at_ns, sampling.one_in.trailing_zeros()))
+            .collect(),
         ranks: manifest
             .ranks
             .iter()

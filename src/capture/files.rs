@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::collector::rings::{Drained, Rings};
-use crate::trace::event::Event;
 use crate::trace::fragment::{FragmentError, FragmentWriter};
 
 use super::gpus::GpuCounters;
@@ -58,7 +57,7 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub(super) struct Begin {
     pub manifest: Manifest,
-    /// In the session's order.
+    /// In the session's order, and behind them the processes that run no iterations.
     pub ranks: Vec<(RankRings, Unfinished)>,
     pub progress: Arc<Progress>,
     /// How many windows were announced to whoever samples GPUs before this capture's.
@@ -261,11 +260,7 @@ impl Lane {
         let fragment = self.fragment(store)?;
         let fresh = fragment.unwritten(d.ring, d.first_index, d.events);
         let bytes = fragment.write_block(d.ring, d.first_index, d.events, d.anchor, d.dropped_total)?;
-        let numbers = fresh.iter().filter_map(|e| match e {
-            Event::Iteration(i) => Some(i.iteration),
-            _ => None,
-        });
-        self.kept.add(fresh.len() as u64, numbers, bytes);
+        self.kept.add(fresh.iter().map(|event| Some(*event)), bytes);
         Ok(())
     }
 

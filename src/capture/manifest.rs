@@ -283,6 +283,34 @@ pub struct GpuReport {
     pub absent: Option<String>,
 }
 
+/// A process of the engine that runs no iterations, and told of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceReport {
+    /// Its job.
+    pub job: String,
+    /// What people call it.
+    pub label: String,
+    /// Engine and version.
+    pub engine: String,
+    /// Process id in the engine's pid namespace.
+    pub pid: u32,
+    /// Records kept.
+    pub records: u64,
+    /// Records dropped because there was no room for them.
+    pub dropped: u64,
+}
+
+/// How many of the requests are recorded from some moment on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sampling {
+    /// Since when, nanoseconds since the epoch.
+    pub at_ns: u64,
+    /// One in so many, the same ones in every process.
+    pub one_in: u64,
+}
+
 /// The whole story of a capture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -320,6 +348,15 @@ pub struct Manifest {
     pub groups: Vec<GroupReport>,
     /// What happened, rank by rank.
     pub ranks: Vec<RankReport>,
+    /// What other processes of the engine told.
+    #[serde(default)]
+    pub sources: Vec<SourceReport>,
+    /// How many of the requests were recorded: one in `one_in`, more or fewer as records were dropped. Empty: none was asked for.
+    #[serde(default)]
+    pub sampling: Vec<Sampling>,
+    /// Moments of requests kept.
+    #[serde(default)]
+    pub request_moments: u64,
     /// Records kept, all ranks.
     pub records: u64,
     /// Records dropped, all ranks.

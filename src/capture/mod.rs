@@ -28,6 +28,7 @@
 //! Called by `service`. Uses `collector` and `trace`. Knows nothing of HTTP.
 
 pub mod counters;
+mod events;
 pub mod export;
 mod exporter;
 mod files;

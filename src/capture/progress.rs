@@ -3,6 +3,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::trace::event::{Event, Iteration};
+
 use super::manifest::GpuReport;
 
 /// What is kept of one rank.
@@ -12,18 +14,29 @@ pub struct Kept {
     pub records: u64,
     /// Iterations among them: how many, the first and the last; the first is 0 while there is none.
     pub iterations: (u64, u64, u64),
+    /// What the engine told of itself among them.
+    pub told: u64,
+    /// Of that, moments of requests.
+    pub moments: u64,
     /// Bytes in its fragment, its start left out.
     pub bytes: u64,
 }
 
 impl Kept {
-    /// More was written.
-    pub fn add(&mut self, records: u64, numbers: impl Iterator<Item = u64>, bytes: u64) {
-        self.records += records;
+    /// More was written; a kind that nobody knows counts too.
+    pub fn add(&mut self, events: impl Iterator<Item = Option<Event>>, bytes: u64) {
         self.bytes += bytes;
-        for n in numbers {
-            let (count, first, last) = self.iterations;
-            self.iterations = if count == 0 { (1, n, n) } else { (count + 1, first.min(n), last.max(n)) };
+        for event in events {
+            self.records += 1;
+            match event {
+                Some(Event::Iteration(Iteration { iteration: n, .. })) => {
+                    let (count, first, last) = self.iterations;
+                    self.iterations = if count == 0 { (1, n, n) } else { (count + 1, first.min(n), last.max(n)) };
+                }
+                Some(Event::Request(_)) => (self.told, self.moments) = (self.told + 1, self.moments + 1),
+                Some(Event::Recorded(_) | Event::Served(_)) => self.told += 1,
+                _ => {}
+            }
         }
     }
 }
@@ -50,7 +63,7 @@ impl Progress {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is kept of each rank.
+    /// What is kept of each rank, then of each process that runs no iterations.
     pub(super) fn kept(&self) -> Vec<Kept> {
         self.lock().kept.clone()
     }

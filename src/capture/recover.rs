@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use crate::collector::profiling::ProfilerCalls;
 use crate::collector::source::{SourceId, SourceIdentity};
-use crate::trace::event::Event;
 use crate::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentWriter};
 use crate::wire::clock::monotonic_ns;
 
@@ -134,13 +133,7 @@ fn kept(path: &Path, bytes: u64) -> Kept {
     let mut kept = Kept { bytes, ..Kept::default() };
     let Ok(mut reader) = FragmentReader::open(path) else { return kept };
     while let Ok(Some(block)) = reader.next_block() {
-        for event in block.events() {
-            let number = match event {
-                Some(Event::Iteration(i)) => Some(i.iteration),
-                _ => None,
-            };
-            kept.add(1, number.into_iter(), 0);
-        }
+        kept.add(block.events(), 0);
     }
     kept
 }

@@ -56,6 +56,13 @@ fn judge(manifest: &mut Manifest, session: &Session) {
             missing.extend(uncalled(rank).into_iter().map(|what| format!("{who}: {what}")));
         }
     }
+    for source in manifest.sources.iter().filter(|source| source.dropped > 0) {
+        let who = if source.label.is_empty() { "a source" } else { &source.label };
+        missing.push(format!(
+            "{who} (pid {}) of job {}: {} records were dropped because there was no room for them",
+            source.pid, source.job, source.dropped
+        ));
+    }
     if let Some(uneven) = uneven(manifest) {
         missing.push(uneven);
     }

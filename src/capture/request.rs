@@ -37,6 +37,27 @@ pub enum Synchronize {
     None,
 }
 
+/// How much an engine is to tell of itself besides its iterations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// Nothing.
+    Off,
+    /// What people look at first.
+    Basic,
+    /// Requests, spans and counters.
+    #[default]
+    Detail,
+    /// All there is.
+    Verbose,
+}
+
+impl Level {
+    /// The recorder's number.
+    pub(super) fn number(self) -> u64 {
+        self as u64
+    }
+}
+
 impl Profiler {
     /// The word that callers use.
     pub fn as_str(self) -> &'static str {
@@ -64,6 +85,8 @@ pub struct StartRequest {
     pub synchronize: Option<Synchronize>,
     /// How many iterations before the window the profiler starts.
     pub lead_iterations: Option<u64>,
+    /// How much the engine is to tell of itself.
+    pub level: Option<Level>,
     /// Every rank makes the profiler's calls (one tool for each), not one per tool's session.
     pub every_rank_leads: bool,
     /// One job only, by name.

@@ -8,19 +8,20 @@ use std::time::{Duration, Instant};
 
 use crate::collector::Collector;
 use crate::collector::profiling::{Answer, ProfilerCalls};
-use crate::collector::source::{Arming, Observation, Source, SourceId};
-use crate::trace::fragment::FragmentIdentity;
+use crate::collector::source::{Arming, Observation, Source, SourceId, SourceIdentity};
+use crate::trace::fragment::{FragmentIdentity, SOURCE};
 use crate::wire::clock::monotonic_ns;
 use crate::wire::layout::NONE;
 use crate::wire::membarrier;
 
 use super::counters::CounterQueue;
+use super::events::Events;
 use super::files::{Begin, Job, RankRings};
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
 use super::profiling::{Lead, Profiling};
 use super::progress::{Kept, Progress};
 use super::report;
-use super::request::{self, StartError};
+use super::request::{self, Level, StartError};
 use super::session::{Group, Limits, Order, Phase, Rank, Session};
 use super::store::Unfinished;
 use super::window::{self, Opening};
@@ -43,6 +44,8 @@ pub(super) struct Plan {
     /// Words for the caller.
     pub warnings: Vec<String>,
     pub limits: Limits,
+    /// How much the engines are to tell of themselves.
+    pub level: Level,
     pub lease: Duration,
     pub sources: Vec<SourceId>,
     /// The ranks asked for; `None`: all.
@@ -67,6 +70,8 @@ pub(super) struct Running {
     detached: BTreeSet<usize>,
     /// Where GPUs' values are handed in, while the window is open.
     counters: Counters,
+    /// What else is asked of the engine's processes.
+    events: Events,
 }
 
 /// Whether the window was announced to whoever samples.
@@ -112,12 +117,22 @@ impl Running {
         }
         let session = Session::new(agreed, ranks, plan.limits, monotonic_ns());
         report::update(&mut manifest, &session);
-        let progress = Arc::new(Progress::new(vec![Kept::default(); session.ranks.len()]));
-        let ranks = to_record(collector, &manifest.capture_id, &session);
+        let mut events = Events::new(plan.level, collector, &session);
+        let ranks = to_record(collector, &manifest.capture_id, &session, &events);
+        let progress = Arc::new(Progress::new(vec![Kept::default(); ranks.len()]));
+        let sources: Vec<SourceId> = events.sources().map(|(id, _)| id).collect();
+        for id in sources {
+            if let Some(source) = collector.get_mut(id) {
+                source.renew_lease(lease_ns);
+            }
+        }
+        // The window may open with the very next iteration.
+        let rates = rates(collector, &session);
+        events.turn(monotonic_ns(), collector, &session, &rates, false);
         let windows = counters.windows();
         let begin = Begin { manifest: manifest.clone(), ranks, progress: progress.clone(), windows };
         let waiting = Counters::Waiting(counters);
-        Ok((Self { counters: waiting, ..Self::new(session, manifest, progress, plan.lease) }, begin))
+        Ok((Self { counters: waiting, events, ..Self::new(session, manifest, progress, plan.lease) }, begin))
     }
 
     fn new(session: Session, manifest: Manifest, progress: Arc<Progress>, lease: Duration) -> Self {
@@ -132,6 +147,7 @@ impl Running {
             failed: false,
             detached: BTreeSet::new(),
             counters: Counters::Over,
+            events: Events::none(),
         }
     }
 
@@ -158,7 +174,7 @@ impl Running {
 
     /// Whether it needs this source.
     pub(super) fn uses(&self, id: SourceId) -> bool {
-        self.session.ranks.iter().any(|r| r.source == id)
+        self.session.ranks.iter().any(|r| r.source == id) || self.events.uses(id)
     }
 
     /// It is over, and no window ever opened.
@@ -169,8 +185,9 @@ impl Running {
     /// Lets the agents go on.
     pub(super) fn renew_lease(&self, collector: &mut Collector) {
         let deadline = monotonic_ns().saturating_add(self.lease.as_nanos() as u64);
-        for rank in &self.session.ranks {
-            if let Some(source) = collector.get_mut(rank.source) {
+        let ranks = self.session.ranks.iter().map(|rank| rank.source);
+        for id in ranks.chain(self.events.sources().map(|(id, _)| id)) {
+            if let Some(source) = collector.get_mut(id) {
                 source.renew_lease(deadline);
             }
         }
@@ -193,16 +210,19 @@ impl Running {
         }
         let seen: Vec<Option<Observation>> =
             self.session.ranks.iter().map(|r| collector.get_mut(r.source).map(|s| s.observe())).collect();
-        let rates = self.rates(collector);
+        let rates = rates(collector, &self.session);
         for order in self.session.observe(now_ns, &seen, &rates) {
             self.carry_out(collector, order);
         }
+        let told = self.progress.kept().iter().any(|kept| kept.told > 0);
+        self.events.turn(now_ns, collector, &self.session, &rates, told);
         self.announce();
         if !self.begun || self.finishing || !self.attach(collector, files) {
             return;
         }
-        if self.session.is_over() {
+        if self.session.is_over() && self.events.is_over() {
             // Looked first and fetched then: what a closed window recorded is in the rings.
+            self.tell_of_events();
             let over = Box::new((self.manifest.clone(), self.session.clone()));
             self.finishing = files.try_send(Job::Finish(over)).is_ok();
         } else if self.session.state() != self.saved_state && !self.failed {
@@ -246,18 +266,17 @@ impl Running {
     pub(super) fn refresh(&mut self) -> Arc<Manifest> {
         self.manifest.state = self.session.state();
         report::update(&mut self.manifest, &self.session);
+        self.tell_of_events();
         self.manifest.gpus = self.progress.gpus();
         Arc::new(self.manifest.clone())
     }
 
-    fn rates(&self, collector: &Collector) -> Vec<f64> {
-        let mut rates = vec![0.0f64; self.session.groups.len()];
-        for rank in &self.session.ranks {
-            if let Some(source) = collector.sources().iter().find(|s| s.id() == rank.source) {
-                rates[rank.group] = rates[rank.group].max(source.rate());
-            }
-        }
-        rates
+    fn tell_of_events(&mut self) {
+        let kept = self.progress.kept();
+        let of_sources = kept.get(self.session.ranks.len()..).unwrap_or_default();
+        self.manifest.sources = self.events.report(of_sources);
+        self.manifest.sampling = self.events.sampling().to_vec();
+        self.manifest.request_moments = kept.iter().map(|kept| kept.moments).sum();
     }
 
     fn carry_out(&mut self, collector: &mut Collector, order: Order) {
@@ -288,8 +307,20 @@ impl Running {
         if let Counters::Open(queue) = &self.counters {
             queue.close();
         }
-        withdraw(collector, self.session.ranks.iter().map(|r| r.source));
+        let sources = self.events.sources().map(|(id, _)| id);
+        withdraw(collector, self.session.ranks.iter().map(|r| r.source).chain(sources));
     }
+}
+
+/// Iterations per second, group by group.
+fn rates(collector: &Collector, session: &Session) -> Vec<f64> {
+    let mut rates = vec![0.0f64; session.groups.len()];
+    for rank in &session.ranks {
+        if let Some(source) = collector.sources().iter().find(|s| s.id() == rank.source) {
+            rates[rank.group] = rates[rank.group].max(source.rate());
+        }
+    }
+    rates
 }
 
 /// Takes back what was asked of these.
@@ -404,30 +435,42 @@ fn new_rank(source: &Source, generation: u64, lead: Lead) -> Rank {
     }
 }
 
-/// What is to be drained, and what the fragments begin with.
-fn to_record(collector: &Collector, id: &CaptureId, session: &Session) -> Vec<(RankRings, Unfinished)> {
+/// What is to be drained, and what the fragments begin with: ranks, then processes that run no iterations.
+fn to_record(
+    collector: &Collector,
+    id: &CaptureId,
+    session: &Session,
+    events: &Events,
+) -> Vec<(RankRings, Unfinished)> {
     let source = |id| collector.sources().iter().find(|s| s.id() == id);
-    let ranks = session.ranks.iter().filter_map(|rank| Some((rank, source(rank.source)?)));
-    let of = |(rank, source): (&Rank, &Source)| {
+    let ranks = session.ranks.iter().map(|rank| {
+        let first_iteration = session.groups[rank.group].opening.first_iteration;
+        (rank.source, rank.generation, "rank", first_iteration)
+    });
+    let others = events.sources().map(|(id, generation)| (id, generation, SOURCE, 0));
+    let all = ranks.chain(others);
+    all.filter_map(|(at, generation, role, first_iteration)| {
+        let source = source(at)?;
+        let SourceIdentity { job, group, rank, world_size, label, engine, pid, .. } = source.identity().clone();
         let identity = FragmentIdentity {
             capture_id: id.0.clone(),
-            job: rank.identity.job.clone(),
-            group: rank.identity.group.clone(),
-            rank: rank.identity.rank,
-            world_size: rank.identity.world_size,
-            label: rank.identity.label.clone(),
-            engine: rank.identity.engine.clone(),
-            pid: rank.identity.pid,
-            role: "rank".into(),
-            segment_instance: rank.source.0,
-            generation: rank.generation,
-            first_iteration: session.groups[rank.group].opening.first_iteration,
+            job,
+            group,
+            rank,
+            world_size,
+            label,
+            engine,
+            pid,
+            role: role.into(),
+            segment_instance: at.0,
+            generation,
+            first_iteration,
             ticks_per_second: source.ticks_per_second(),
             gpus: Vec::new(),
         };
         let a = source.anchor();
         let anchor = (a.ticks, a.monotonic_ns, a.realtime_ns);
-        (source.rings(), Unfinished { identity, anchor, dropped_total: source.dropped_total() })
-    };
-    ranks.map(of).collect()
+        Some((source.rings(), Unfinished { identity, anchor, dropped_total: source.dropped_total() }))
+    })
+    .collect()
 }

@@ -181,6 +181,10 @@ pub struct StartArguments {
     /// With cuda: which ranks call the profiler: leader (one per nsys session, the default) or all
     #[arg(long, value_name = "WHICH")]
     pub cuda_ranks: Option<String>,
+    /// How much the engine tells of itself besides iterations: off, basic, detail (requests, spans, counters; the default) or
+    /// verbose
+    #[arg(long, value_name = "LEVEL")]
+    pub level: Option<String>,
     /// Only this job (one engine), by name; all that are attached otherwise
     #[arg(long, value_name = "NAME")]
     pub job: Option<String>,

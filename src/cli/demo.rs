@@ -45,7 +45,7 @@ async fn demonstrate(arguments: DemoArguments) -> anyhow::Result<Exit> {
         without_settings(command);
     })?;
     let mut engine = Child::spawn("simulated engine", |command| {
-        command.args(["engine", "--iterations", "0"]);
+        command.args(["engine", "--requests", "--iterations", "0"]);
         command.args(["--ranks", &arguments.ranks.to_string(), "--step-us", &STEP_US.to_string()]);
         without_settings(command);
         command.env("STEPSCOPE_DIR", scratch.segments());

@@ -18,6 +18,7 @@ pub(super) async fn run(arguments: StartArguments) -> anyhow::Result<Exit> {
         synchronize: arguments.synchronize,
         lead_iterations: arguments.lead_iterations,
         cuda_ranks: arguments.cuda_ranks,
+        level: arguments.level,
         job: arguments.job,
         ranks: arguments.ranks,
         max_duration_ms: arguments.max_duration_ms,

@@ -42,6 +42,9 @@ pub struct StartBody {
     /// Which ranks call the profiler: `leader` or `all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cuda_ranks: Option<String>,
+    /// How much the engine tells of itself: `off`, `basic`, `detail` or `verbose`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
     /// One job only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,

@@ -65,6 +65,10 @@ pub struct Arming {
     pub profiler_iteration: u64,
 }
 
+/// No window.
+const NOTHING: Arming =
+    Arming { first_iteration: 0, last_iteration: 0, profiler: profiler::STEPS, profiler_iteration: 0 };
+
 /// What a source's status block says at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Observation {
@@ -311,11 +315,23 @@ impl Source {
         self.publish(true, window)
     }
 
+    /// Begins a generation that asks for no window, and returns it: for the events of a process that runs no iterations.
+    pub fn begin_generation(&mut self) -> u64 {
+        self.publish(false, &NOTHING)
+    }
+
+    /// Wants the events of `generation` up to a level, and one request in 2^`request_shift`; 0: none.
+    pub fn want_events(&self, generation: u64, level: u64, request_shift: u32) {
+        let control = self.shared.segment.control();
+        control.level.store(level, Ordering::Relaxed);
+        control.request_shift.store(request_shift.into(), Ordering::Relaxed);
+        // What the recorder finds behind it is whole.
+        control.events.store(generation, Ordering::Release);
+    }
+
     /// Takes back whatever was asked for.
     pub fn withdraw(&mut self) {
-        let nothing =
-            Arming { first_iteration: 0, last_iteration: 0, profiler: profiler::STEPS, profiler_iteration: 0 };
-        self.publish(false, &nothing);
+        self.publish(false, &NOTHING);
         self.shared.segment.wake();
     }
 

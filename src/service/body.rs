@@ -16,6 +16,7 @@
 //! | `synchronize` | | `both`, `end` or `none`: where the engine waits for the device (`cuda`) |
 //! | `lead_iterations` | | how many iterations before the window the profiler starts |
 //! | `cuda_ranks` | | `leader`: one rank per tool's session makes the profiler's calls; `all`: every one |
+//! | `level` | | `off`, `basic`, `detail` or `verbose`: how much the engine tells of itself besides its iterations |
 //! | `job`, `ranks` | | one job by name; these ranks only |
 //! | `max_duration_ms`, `max_events`, `max_bytes` | | caps of this capture |
 //!
@@ -24,7 +25,7 @@
 use serde_json::{Map, Value};
 
 use super::values::{Fields, Wrong, shown, wrong};
-use crate::capture::request::{Begin, Profiler, StartRequest, Synchronize};
+use crate::capture::request::{Begin, Level, Profiler, StartRequest, Synchronize};
 
 /// The largest body that is read, bytes.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
@@ -43,6 +44,7 @@ pub const FIELDS: &[&str] = &[
     "synchronize",
     "lead_iterations",
     "cuda_ranks",
+    "level",
     "job",
     "ranks",
     "max_duration_ms",
@@ -114,6 +116,7 @@ pub fn read_start(content_type: Option<&str>, query: &str, body: &[u8]) -> Resul
         synchronize: synchronize(&fields)?,
         lead_iterations: fields.number(&["lead_iterations"])?.map(|(_, count)| count),
         every_rank_leads: every_rank_leads(&fields)?,
+        level: level(&fields)?,
         job: job(&fields)?,
         ranks: ranks(&fields)?,
         max_duration_ms: at_least_one(&fields, "max_duration_ms")?,
@@ -221,6 +224,17 @@ fn synchronize(fields: &Fields) -> Result<Option<Synchronize>, Wrong> {
         "end" => Ok(Some(Synchronize::End)),
         "none" => Ok(Some(Synchronize::None)),
         _ => Err(wrong("synchronize", format!("{} is none of: both, end, none", shown(&name.into())))),
+    }
+}
+
+fn level(fields: &Fields) -> Result<Option<Level>, Wrong> {
+    let Some(name) = fields.text("level")? else { return Ok(None) };
+    match name.trim().to_ascii_lowercase().as_str() {
+        "off" => Ok(Some(Level::Off)),
+        "basic" => Ok(Some(Level::Basic)),
+        "detail" => Ok(Some(Level::Detail)),
+        "verbose" => Ok(Some(Level::Verbose)),
+        _ => Err(wrong("level", format!("{} is none of: off, basic, detail, verbose", shown(&name.into())))),
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Arguments {
     pub hang_ms: u64,
     /// Make iterations only as told on standard input: a line with a number makes that many.
     pub paced: bool,
+    /// The scheduler tells of its requests: it joins as a process that runs no iterations.
+    pub requests: bool,
     /// Set in a rank's process: which one.
     pub worker: Option<(u32, u32)>,
 }
@@ -37,6 +39,7 @@ impl Default for Arguments {
             hang_at: 0,
             hang_ms: 60_000,
             paced: false,
+            requests: false,
             worker: None,
         }
     }
@@ -54,6 +57,7 @@ A simulated engine: continuous batching, each rank a process that joins through 
   --job NAME         job name [STEPSCOPE_JOB, else a random one]
   --hang-at N        iteration N hangs [0: none]
   --hang-ms N        for how long [60000]
+  --requests         tell of requests: the scheduler joins too, as a process that runs no iterations
   --paced            make iterations only as told on standard input: a line with a number makes that many
 
 Ends when its iterations are made, on SIGINT or SIGTERM, and when standard input is closed with --paced.
@@ -72,8 +76,13 @@ impl Arguments {
             if name == "--help" || name == "-h" {
                 return Err(HELP.into());
             }
-            if name == "--paced" {
-                parsed.paced = true;
+            let flag = match name.as_str() {
+                "--paced" => Some(&mut parsed.paced),
+                "--requests" => Some(&mut parsed.requests),
+                _ => None,
+            };
+            if let Some(flag) = flag {
+                *flag = true;
                 continue;
             }
             let value = arguments.next().ok_or_else(|| format!("{name} needs a value; see --help"))?;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::arguments::Arguments;
 use super::batching::Batching;
+use super::lives::{self, Lives};
 use super::worker;
 
 /// Orders of a paced engine that wait for a group.
@@ -48,6 +49,9 @@ pub fn run(arguments: &Arguments, worker: impl Fn() -> io::Result<Command>) -> i
     }
     if arguments.job.is_empty() {
         arguments.job = format!("simulated-{}", std::process::id());
+    }
+    if arguments.requests {
+        lives::join(&arguments.job);
     }
     let mut groups = Vec::new();
     for group in 0..arguments.groups {
@@ -116,6 +120,7 @@ impl Group {
 
     fn drive(&mut self, arguments: &Arguments, seed: u64, paces: &mpsc::Receiver<u64>) -> io::Result<Summary> {
         let mut batching = Batching::new(seed);
+        let mut lives = Lives::new(seed);
         let began = Instant::now();
         let mut made = 0;
         let limit = if arguments.iterations == 0 { u64::MAX } else { arguments.iterations };
@@ -131,14 +136,20 @@ impl Group {
                     }
                 }
                 made += 1;
-                self.step(&worker::encode(made, batching.next_batch()))?;
+                let scheduled =
+                    if arguments.requests { lives.schedule(made, &mut batching) } else { batching.schedule() };
+                let served = if arguments.requests { &*scheduled.served } else { &[] };
+                self.step(&worker::encode(made, scheduled.batch, &lives.numbered(served)))?;
+                if arguments.requests {
+                    lives.put_out(made, &scheduled);
+                }
             }
         }
         Ok(Summary { iterations: made, elapsed: began.elapsed() })
     }
 
     /// All ranks make one iteration; one that died is left out.
-    fn step(&mut self, order: &[u8; worker::ORDER_BYTES]) -> io::Result<()> {
+    fn step(&mut self, order: &[u8]) -> io::Result<()> {
         for rank in &mut self.ranks {
             let sent = rank.orders.as_mut().map(|o| o.write_all(order));
             if matches!(sent, Some(Err(_))) {

@@ -16,4 +16,5 @@
 pub mod arguments;
 pub mod batching;
 pub mod driver;
+pub mod lives;
 pub mod worker;

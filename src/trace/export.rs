@@ -13,8 +13,11 @@ use super::event::{Batch, Flags};
 use super::layout::{Layout, RankTracks};
 use super::merge::{Lane, Merge, Placed};
 use super::meta::{ExportMeta, RankWindow, Selection};
-use super::spans::{PlacedSpan, SpanSink, SpanTrack};
-use super::writer::{Argument, Slice, TraceStart, TraceWriter, Value};
+use super::request_tracks::RequestTracks;
+use super::requests::Course;
+use super::told::{self, Drawn, ToldSink};
+use super::tracks::TrackHead;
+use super::writer::{Argument, Flow, FlowStep, Slice, TraceStart, TraceWriter, Value};
 
 /// What went into a trace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +28,10 @@ pub struct ExportSummary {
     pub iterations: u64,
     /// Bytes of fragments that were left out: torn or damaged tails.
     pub cut_bytes: u64,
+    /// Requests written.
+    pub requests: u64,
+    /// Moments of requests left out: of more requests than are kept.
+    pub requests_left_out: u64,
     /// Rank by rank.
     pub ranks: Vec<RankSummary>,
     /// Files that could not be used, in words.
@@ -56,6 +63,10 @@ pub struct RankSummary {
     pub spans_clamped: u64,
     /// Spans left out: of more threads and domains than there are tracks for.
     pub spans_homeless: u64,
+    /// Instants, counter values and durations that it told, written.
+    pub others: u64,
+    /// Of what it told, left out: before the window, or behind it.
+    pub outside: u64,
     /// Iterations left out: too far out of order.
     pub disordered: u64,
     /// Events left out: of a kind that this version does not know.
@@ -78,9 +89,11 @@ impl ExportSummary {
                 iterations: lane.iterations,
                 dropped_total: lane.dropped_total,
                 cut_bytes: lane.cut_bytes,
-                spans: lane.spans.written,
-                spans_clamped: lane.spans.clamped,
-                spans_homeless: lane.spans.homeless,
+                spans: lane.told.spans,
+                spans_clamped: lane.told.clamped,
+                spans_homeless: lane.told.homeless,
+                others: lane.told.others,
+                outside: lane.told.outside,
                 disordered: lane.disordered,
                 unknown: lane.unknown,
             });
@@ -103,13 +116,17 @@ pub fn export<W: TraceWriter + ?Sized>(
     selection: &Selection,
     writer: &mut W,
 ) -> io::Result<ExportSummary> {
-    let mut merge = Merge::open(fragments, meta);
+    let is_whole = *selection == Selection::default();
+    let mut merge = Merge::open(fragments, meta, is_whole && meta.requests);
     let takes = |lane: &Lane| selection.takes(&lane.identity.job, &lane.identity.group, lane.identity.rank);
+    // A trace of some ranks has nothing of processes that are none.
+    let takes = |lane: &Lane| takes(lane) && (is_whole || lane.is_rank());
     let windows: Vec<&RankWindow> = meta.ranks.iter().filter(|r| selection.takes(&r.job, &r.group, r.rank)).collect();
-    let gate_times = meta.ranks.iter().flat_map(|r| [r.opened_at_ns, r.closed_at_ns]).flatten();
-    let base_ns = merge.first_begin_ns().into_iter().chain(gate_times).min().unwrap_or(0) / 1_000_000 * 1_000_000;
+    let left_out = merge.requests.left_out;
+    let requests = std::mem::take(&mut merge.requests).touching(|job| meta.window(job));
+    let base_ns = base(&merge, meta, &requests);
 
-    let mut selected = merge.lanes.iter().filter(|lane| takes(lane));
+    let mut selected = merge.lanes.iter().filter(|lane| takes(lane) && lane.is_rank());
     let only_rank = match (selected.next(), selected.next()) {
         (Some(lane), None) => Some(lane.identity.rank),
         _ => None,
@@ -120,37 +137,65 @@ pub fn export<W: TraceWriter + ?Sized>(
         layout.name_rank(i, &lane.identity, writer)?;
     }
     write_windows(&layout, &windows, writer)?;
-    if *selection == Selection::default() {
+    if is_whole {
         let mut gpus = 0;
         for counters in &mut merge.counters {
             gpus += counters.write(&layout, gpus, base_ns, writer)?;
         }
+        let end_ns = windows.iter().filter_map(|r| r.closed_at_ns).max();
+        RequestTracks { process: layout.requests(gpus), end_ns }.write(&requests, writer)?;
+        write_sampling(&layout, meta, writer)?;
     }
 
     merge.start(takes);
     let mut counters = vec![None; merge.lanes.len()];
+    let mut flows = Vec::new();
     while let Some((at, placed)) = merge.next() {
         let tracks = layout.rank_tracks(at);
-        write_iteration(&tracks, &placed, writer)?;
+        flows.clear();
+        // Arrows to requests that are not in this trace would begin nowhere.
+        let served = merge.lanes[at].served(placed.iteration.iteration);
+        flows.extend(served.filter(|_| is_whole).map(|(request, _)| Flow::new(request, FlowStep::Step)));
+        write_iteration(&tracks, &placed, &flows, writer)?;
         if !placed.iteration.flags.has(Flags::NO_BATCH) && counters[at] != Some(placed.iteration.batch) {
             counters[at] = Some(placed.iteration.batch);
             write_counters(&tracks, &placed, writer)?;
         }
         write_drops(&layout, &mut merge.lanes[at], writer)?;
     }
-    let mut async_spans = 0;
+    let mut asyncs = 0;
     for (at, lane) in merge.lanes.iter_mut().enumerate().filter(|(_, lane)| takes(lane)) {
         write_drops(&layout, lane, writer)?;
-        lane.each_span(base_ns, &mut Spans { layout: &layout, lane: at, writer, async_spans: &mut async_spans })?;
+        let window = meta.window(&lane.identity.job);
+        lane.each_told(base_ns, window, &mut Told { layout: &layout, lane: at, writer, asyncs: &mut asyncs })?;
     }
     let mut summary = ExportSummary::of(&merge, takes);
+    summary.requests = requests.len() as u64;
+    summary.requests_left_out = left_out;
     writer.metadata(&metadata(&merge, meta, &summary, base_ns, takes))?;
     writer.finish()?;
     summary.events = writer.events();
     Ok(summary)
 }
 
-fn write_iteration<W: TraceWriter + ?Sized>(tracks: &RankTracks, placed: &Placed, writer: &mut W) -> io::Result<()> {
+/// What a recorder tells may have begun this much before its window: it is on some milliseconds early.
+const EARLY_NS: u64 = 1_000_000_000;
+
+/// What no event lies before: in whole milliseconds, the same for all files of a capture.
+fn base(merge: &Merge, meta: &ExportMeta, requests: &[Course]) -> u64 {
+    let gate_times = meta.ranks.iter().flat_map(|r| [r.opened_at_ns, r.closed_at_ns]).flatten();
+    let first_ns = merge.first_begin_ns().into_iter().chain(gate_times).min().unwrap_or(0);
+    let tells = meta.requests || merge.lanes.iter().any(|lane| !lane.is_rank());
+    let first_ns = first_ns.saturating_sub(if tells { EARLY_NS } else { 0 });
+    requests.iter().filter_map(Course::begin_ns).fold(first_ns, u64::min) / 1_000_000 * 1_000_000
+}
+
+fn write_iteration<W: TraceWriter + ?Sized>(
+    tracks: &RankTracks,
+    placed: &Placed,
+    flows: &[Flow],
+    writer: &mut W,
+) -> io::Result<()> {
     let Placed { iteration, begin_ns, end_ns, .. } = *placed;
     let (batch, flags, duration_ns) = (iteration.batch, iteration.flags, end_ns - begin_ns);
     let mut arguments: [Argument<'_>; 10] = [("iteration", Value::Number(iteration.iteration)); 10];
@@ -187,14 +232,8 @@ fn write_iteration<W: TraceWriter + ?Sized>(tracks: &RankTracks, placed: &Placed
         (false, true) => name.batch(&batch),
         (false, false) => name.text("execute"),
     }
-    let slice = Slice {
-        track: tracks.iterations,
-        category: "iteration",
-        name: name.as_str(),
-        begin_ns,
-        duration_ns,
-        flows: &[],
-    };
+    let slice =
+        Slice { track: tracks.iterations, category: "iteration", name: name.as_str(), begin_ns, duration_ns, flows };
     writer.slice(slice, &arguments[..count])?;
     name.clear();
     name.text("ProfilerStep#");
@@ -220,36 +259,44 @@ fn write_iteration<W: TraceWriter + ?Sized>(tracks: &RankTracks, placed: &Placed
     }
 }
 
-/// The spans of one rank.
-struct Spans<'a, W: ?Sized> {
+/// What one process tells besides its iterations.
+struct Told<'a, W: ?Sized> {
     layout: &'a Layout,
     lane: usize,
     writer: &'a mut W,
-    /// In all of the trace, so far.
-    async_spans: &'a mut u64,
+    /// Asynchronous slices in all of the trace, so far.
+    asyncs: &'a mut u64,
 }
 
-impl<W: TraceWriter + ?Sized> SpanSink for Spans<'_, W> {
-    fn track(&mut self, track: &SpanTrack) -> io::Result<()> {
-        self.layout.name_spans(self.lane, track, self.writer)
+impl<W: TraceWriter + ?Sized> ToldSink for Told<'_, W> {
+    fn track(&mut self, track: &TrackHead) -> io::Result<()> {
+        self.layout.name_told(self.lane, track, self.writer)
     }
 
-    fn span(&mut self, span: &PlacedSpan<'_>) -> io::Result<()> {
-        let PlacedSpan { track, name, begin_ns, end_ns, .. } = *span;
-        let (track, duration_ns) = (self.layout.spans(self.lane, track), end_ns - begin_ns);
-        let slice = Slice { track, category: "nvtx", name, begin_ns, duration_ns, flows: &[] };
-        let mut arguments = [("clamped", Value::Flag(true)); 2];
-        let mut count = usize::from(span.clamped);
-        if let Some(domain) = span.domain {
-            arguments[count] = ("domain", Value::Text(domain));
-            count += 1;
+    fn placed(&mut self, placed: &told::Placed<'_>) -> io::Result<()> {
+        let told::Placed { drawn, track, category, name, begin_ns, end_ns, arguments, .. } = *placed;
+        let track = self.layout.spans(self.lane, track);
+        let flows = placed.flow.as_slice();
+        let slice = Slice { track, category, name, begin_ns, duration_ns: end_ns - begin_ns, flows };
+        match drawn {
+            Drawn::Slice => self.writer.slice(slice, arguments),
+            Drawn::Async => {
+                *self.asyncs += 1;
+                self.writer.async_slice(slice, *self.asyncs, arguments)
+            }
+            Drawn::Instant => self.writer.instant(track, category, name, begin_ns, arguments),
+            Drawn::Counter(value) => self.writer.gauge(track.process, name, begin_ns, value),
         }
-        if !span.is_async {
-            return self.writer.slice(slice, &arguments[..count]);
-        }
-        *self.async_spans += 1;
-        self.writer.async_slice(slice, *self.async_spans, &arguments[..count])
     }
+}
+
+/// How many of the requests are recorded, as a counter of the process `stepscope`.
+fn write_sampling<W: TraceWriter + ?Sized>(layout: &Layout, meta: &ExportMeta, writer: &mut W) -> io::Result<()> {
+    for &(at_ns, shift) in &meta.sampling {
+        let one_in = 1u64 << shift.min(63);
+        writer.counter(layout.stepscope(), "requests recorded: one in", at_ns, &[("requests", one_in)])?;
+    }
+    Ok(())
 }
 
 fn write_counters<W: TraceWriter + ?Sized>(tracks: &RankTracks, placed: &Placed, writer: &mut W) -> io::Result<()> {
@@ -344,7 +391,7 @@ fn metadata(
                 "label": id.label, "role": id.role, "pid": id.pid, "threads": threads,
                 "first_iteration": rank.first_iteration, "last_iteration": rank.last_iteration,
                 "iterations": rank.iterations, "spans": rank.spans, "spans_clamped": rank.spans_clamped,
-                "spans_homeless": rank.spans_homeless, "dropped": window.map_or(rank.dropped_total, |w| w.dropped),
+                "spans_homeless": rank.spans_homeless, "others": rank.others, "outside": rank.outside, "dropped": window.map_or(rank.dropped_total, |w| w.dropped),
                 "closed_by": window.and_then(|w| w.closed_by.as_deref()), "cut_bytes": rank.cut_bytes,
                 "disordered": rank.disordered, "unknown": rank.unknown,
             })
@@ -357,6 +404,8 @@ fn metadata(
         "missing": meta.missing,
         "clock": {"base_ns": base_ns, "domain": "realtime", "from": "engine ticks by anchors of CLOCK_MONOTONIC"},
         "ranks": ranks,
+        "requests": summary.requests,
+        "requests_left_out": summary.requests_left_out,
         "gpus": merge.counters.iter().map(Counters::about).collect::<Vec<_>>(),
         "refused": summary.refused,
     })

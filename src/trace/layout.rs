@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::counter::GpuIdentity;
-use super::fragment::FragmentIdentity;
+use super::event::Thread;
+use super::fragment::{FragmentIdentity, SOURCE};
 use super::merge::Lane;
-use super::spans::{SpanTrack, UNTOLD};
+use super::told::UNTOLD;
+use super::tracks::{TrackHead, TrackKey};
 use super::writer::{ProcessId, TraceWriter, Track};
 
 /// Rows of a rank's process.
@@ -88,14 +90,24 @@ impl Layout {
         writer: &mut W,
     ) -> io::Result<()> {
         let tracks = self.rank_tracks(lane);
+        let is_source = identity.role == SOURCE;
         let mut about = vec![identity.engine.clone(), identity.label.clone()];
-        about.retain(|word| !word.is_empty());
+        if is_source {
+            about.pop();
+        }
         about.push(self.whose(&identity.job, &identity.group));
         about.push(format!("pid {}", identity.pid));
         about.retain(|word| !word.is_empty());
-        let role = if identity.role == "source" { "source" } else { "rank" };
-        let name = format!("{role} {} ({})", identity.rank, about.join(", "));
+        let about = about.join(", ");
+        let name = match (is_source, &*identity.label) {
+            (false, _) => format!("rank {} ({about})", identity.rank),
+            (true, "") => format!("source {} ({about})", identity.rank),
+            (true, label) => format!("{label} ({about})"),
+        };
         writer.process(tracks.process, &name, &format!("system pid {}", identity.pid), lane as u32 + 1)?;
+        if is_source {
+            return Ok(());
+        }
         writer.track(tracks.iterations, "iterations", 1)?;
         writer.track(tracks.steps, "steps", 2)?;
         writer.track(tracks.gaps, "gaps", 3)
@@ -106,21 +118,27 @@ impl Layout {
         Track { process: self.rank_tracks(lane).process, row: SPANS + number }
     }
 
-    pub(super) fn name_spans<W: TraceWriter + ?Sized>(
+    pub(super) fn name_told<W: TraceWriter + ?Sized>(
         &self,
         lane: usize,
-        track: &SpanTrack,
+        track: &TrackHead,
         writer: &mut W,
     ) -> io::Result<()> {
-        let mut name = match track.thread {
-            None => "ranges".into(),
-            Some(thread) if thread.tid >= UNTOLD => format!("thread of ring {}", thread.tid - UNTOLD),
-            Some(thread) => format!("{} {}", thread.name.as_str(), thread.tid).trim_start().to_owned(),
+        let thread = track.thread.map(thread_name).unwrap_or_default();
+        let name = match &track.key {
+            TrackKey::Thread(_, None) => thread,
+            TrackKey::Thread(_, Some(domain)) => format!("{thread}, {domain}"),
+            TrackKey::Recorder(_) => format!("{thread}, spans"),
+            TrackKey::Logical(number) => track.name.as_deref().map_or_else(|| format!("track {number}"), Into::into),
+            TrackKey::Ranges => "ranges".into(),
+            TrackKey::Durations => "durations".into(),
         };
-        if let Some(domain) = &track.domain {
-            name = format!("{name}, {domain}");
-        }
         writer.track(self.spans(lane, track.number), &name, SPANS + track.sort_index)
+    }
+
+    /// The process of all requests, behind `gpus` GPUs.
+    pub(super) fn requests(&self, gpus: usize) -> ProcessId {
+        self.gpu(gpus)
     }
 
     /// Rank and, where there are several, group and job.
@@ -140,4 +158,11 @@ impl Layout {
             (true, _) => format!("group {group}, job {job}"),
         }
     }
+}
+
+fn thread_name(thread: Thread) -> String {
+    if thread.tid >= UNTOLD {
+        return format!("thread of ring {}", thread.tid - UNTOLD);
+    }
+    format!("{} {}", thread.name.as_str(), thread.tid).trim_start().to_owned()
 }

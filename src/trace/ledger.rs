@@ -24,7 +24,7 @@ pub fn write_ledger(
     selection: &Selection,
     sink: &mut dyn Write,
 ) -> io::Result<ExportSummary> {
-    let mut merge = Merge::open(fragments, meta);
+    let mut merge = Merge::open(fragments, meta, false);
     let takes =
         |lane: &super::merge::Lane| selection.takes(&lane.identity.job, &lane.identity.group, lane.identity.rank);
     merge.start(takes);

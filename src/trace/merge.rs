@@ -18,14 +18,17 @@ use std::path::PathBuf;
 use super::clock::{ClockMap, realtime_offset_ns};
 use super::counters::Counters;
 use super::event::{Event, Flags, Iteration, Thread};
-use super::fragment::{COUNTERS, FragmentError, FragmentIdentity, FragmentReader, FragmentScan};
+use super::fragment::{COUNTERS, FragmentError, FragmentIdentity, FragmentReader, FragmentScan, SOURCE};
 use super::meta::ExportMeta;
-use super::spans::{SpanCounts, SpanSink, each_span};
+use super::requests::Requests;
+use super::told::{Times, ToldCounts, ToldSink, each_told};
 
 const REORDER_EVENTS: usize = 4096;
 const REORDER_EVENTS_ALL_RANKS: usize = 128 * 1024;
 const MAX_THREADS: usize = 64;
 const MAX_DROP_POINTS: usize = 256;
+/// Requests of iterations that are read and not handed on yet; a lane that has more reads no further ahead.
+const SERVED_AHEAD: usize = 64 * 1024;
 pub(super) const SAME_CLOCK_NS: u128 = 1_000_000_000;
 
 /// An iteration with its times.
@@ -56,15 +59,17 @@ pub(super) struct Lane {
     pub(super) disordered: u64,
     /// Left out: a kind that this version does not know.
     pub(super) unknown: u64,
-    /// What became of its spans; for whoever exports them.
-    pub(super) spans: SpanCounts,
+    /// What became of all that it tells besides; for whoever exports it.
+    pub(super) told: ToldCounts,
     pub(super) cut_bytes: u64,
     /// The file system stopped the reading.
     pub(super) unreadable: Option<String>,
     pub(super) head: Option<Placed>,
     first: u64,
     last: u64,
-    has_spans: bool,
+    tells: bool,
+    /// Iteration, number of a request, tokens: in the order in which they were told.
+    served: VecDeque<(u64, u64, u32)>,
     reader: FragmentReader,
     exhausted: bool,
     waiting: VecDeque<Iteration>,
@@ -90,13 +95,14 @@ impl Lane {
             last_iteration: None,
             disordered: 0,
             unknown: 0,
-            spans: SpanCounts::default(),
+            told: ToldCounts::default(),
             cut_bytes: 0,
             unreadable: None,
             head: None,
             first: window.and_then(|w| w.first_iteration).unwrap_or(0),
             last: window.and_then(|w| w.last_iteration).unwrap_or(u64::MAX),
-            has_spans: false,
+            tells: false,
+            served: VecDeque::new(),
             reader,
             exhausted: false,
             waiting: VecDeque::new(),
@@ -127,19 +133,33 @@ impl Lane {
         self.head = Some(Placed { iteration, begin_ns, end_ns: fitting, next_begin_ns, clamped: fitting != end_ns });
     }
 
-    /// Hands on every span of the window, in a second pass behind the iterations.
-    pub(super) fn each_span(&mut self, base_ns: u64, sink: &mut impl SpanSink) -> io::Result<()> {
-        // A window that was called off has none.
-        if self.has_spans && self.first <= self.last {
+    /// Whether it is of a process that runs iterations.
+    pub(super) fn is_rank(&self) -> bool {
+        self.identity.role != SOURCE
+    }
+
+    /// Hands on all that it tells besides its iterations, in a second pass behind those.
+    pub(super) fn each_told(&mut self, base_ns: u64, window: (u64, u64), sink: &mut impl ToldSink) -> io::Result<()> {
+        // A window that was called off has nothing.
+        if self.tells && self.first <= self.last {
             let clock = self.clock;
-            self.spans = each_span(&mut self.reader, |ticks| clock.realtime_ns(ticks).max(base_ns), sink)?;
+            let times = Times { ns: |ticks| clock.realtime_ns(ticks).max(base_ns), window };
+            self.told = each_told(&mut self.reader, times, sink)?;
         }
         Ok(())
     }
 
+    /// Requests that an iteration computed, and how many tokens of each; of iterations in their order.
+    pub(super) fn served(&mut self, iteration: u64) -> impl Iterator<Item = (u64, u32)> {
+        let is_of = |told: &(u64, u64, u32)| told.0 == iteration;
+        let before = self.served.iter().take_while(|told| told.0 < iteration).count();
+        let count = self.served.iter().skip(before).take_while(|told| is_of(told)).count();
+        self.served.drain(..before + count).skip(before).map(|(_, request, tokens)| (request, tokens))
+    }
+
     fn next_in_order(&mut self) -> Option<Iteration> {
         loop {
-            while self.waiting.len() <= self.reorder && !self.exhausted {
+            while !self.exhausted && self.wants_more() {
                 self.read_block();
             }
             let iteration = self.waiting.pop_front()?;
@@ -149,6 +169,10 @@ impl Lane {
             }
             self.disordered += 1;
         }
+    }
+
+    fn wants_more(&self) -> bool {
+        self.waiting.is_empty() || self.waiting.len() <= self.reorder && self.served.len() < SERVED_AHEAD
     }
 
     fn read_block(&mut self) {
@@ -181,17 +205,20 @@ impl Lane {
                 }
                 Some(Event::Span(span)) => {
                     seen_ticks = seen_ticks.max(span.end_ticks);
-                    self.has_spans = true;
+                    self.tells = true;
+                }
+                Some(Event::Recorded(_)) => self.tells = true,
+                Some(Event::Served(served)) => {
+                    let told = served.requests.iter().filter(|(request, _)| *request != 0);
+                    self.served.extend(told.map(|&(request, tokens)| (served.iteration, request, tokens)));
                 }
                 Some(
                     Event::Text(_)
                     | Event::Skipped
                     | Event::Counter(_)
-                    | Event::Recorded(_)
                     | Event::Argument(_)
                     | Event::Track(_)
-                    | Event::Request(_)
-                    | Event::Served(_),
+                    | Event::Request(_),
                 ) => {}
                 None => self.unknown += 1,
             }
@@ -230,13 +257,16 @@ pub(super) struct Merge {
     pub(super) lanes: Vec<Lane>,
     /// The GPUs' counters.
     pub(super) counters: Vec<Counters>,
+    /// What happened to requests, if that was to be read.
+    pub(super) requests: Requests,
     /// Files that are no fragments.
     pub(super) refused: Vec<FragmentError>,
     heap: BinaryHeap<Reverse<(u64, usize)>>,
 }
 
 impl Merge {
-    pub(super) fn open(fragments: &[PathBuf], meta: &ExportMeta) -> Self {
+    /// With `requests`, what happened to those is read first, of all fragments.
+    pub(super) fn open(fragments: &[PathBuf], meta: &ExportMeta, requests: bool) -> Self {
         let mut refused = Vec::new();
         let mut opened = Vec::new();
         for path in fragments {
@@ -257,10 +287,18 @@ impl Merge {
             opened.into_iter().map(|(reader, scan)| Lane::new(reader, &scan, meta, reorder)).collect();
         for lane in &mut lanes {
             lane.clock = lane.clock.sharing(shared_ns, SAME_CLOCK_NS);
+        }
+        let mut told = Requests::default();
+        for lane in &mut lanes {
+            if requests {
+                let clock = lane.clock;
+                told.read(&lane.identity.job, &mut lane.reader, |ticks| clock.realtime_ns(ticks));
+                lane.reader.rewind();
+            }
             lane.advance();
         }
         let counters = beside.into_iter().map(|(reader, scan)| Counters::new(reader, &scan, shared_ns)).collect();
-        let mut merge = Self { lanes, counters, refused, heap: BinaryHeap::new() };
+        let mut merge = Self { lanes, counters, requests: told, refused, heap: BinaryHeap::new() };
         merge.start(|_| true);
         merge
     }
@@ -293,6 +331,8 @@ impl Merge {
     }
 }
 
-fn order(identity: &FragmentIdentity) -> (&str, &str, u32, u32, u64) {
-    (&identity.job, &identity.group, identity.rank, identity.pid, identity.segment_instance)
+/// Ranks in front of processes that run no iterations.
+fn order(identity: &FragmentIdentity) -> (bool, &str, &str, u32, u32, u64) {
+    let FragmentIdentity { job, group, rank, pid, segment_instance, .. } = identity;
+    (identity.role == SOURCE, job, group, *rank, *pid, *segment_instance)
 }

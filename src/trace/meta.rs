@@ -11,6 +11,10 @@ pub struct ExportMeta {
     pub complete: Option<bool>,
     /// What is missing, in words.
     pub missing: Vec<String>,
+    /// Requests were told of; `false` spares an export to look for them.
+    pub requests: bool,
+    /// How many of the requests were recorded, one in 2^`shift`: since when, nanoseconds since the epoch. In order.
+    pub sampling: Vec<(u64, u32)>,
     /// What is known rank by rank. A fragment without an entry here is exported whole.
     pub ranks: Vec<RankWindow>,
 }
@@ -36,6 +40,16 @@ pub struct RankWindow {
     pub closed_at_ns: Option<u64>,
     /// Why it closed, the manifest's word.
     pub closed_by: Option<String>,
+}
+
+impl ExportMeta {
+    /// When the window of a job opened first and closed last; all of time where that is not known.
+    pub(super) fn window(&self, job: &str) -> (u64, u64) {
+        let of_job = || self.ranks.iter().filter(|rank| rank.job == job);
+        let opened_ns = of_job().filter_map(|rank| rank.opened_at_ns).min();
+        let closed_ns = of_job().filter_map(|rank| rank.closed_at_ns).max();
+        (opened_ns.unwrap_or(0), closed_ns.unwrap_or(u64::MAX))
+    }
 }
 
 /// Which ranks of a capture an export is of; the default is all of them.

@@ -73,6 +73,13 @@ pub struct Flow {
     pub step: FlowStep,
 }
 
+impl Flow {
+    /// The arrow of this number, at this step: of which 53 bits are kept, as viewers that run in a browser do.
+    pub(super) fn new(number: u64, step: FlowStep) -> Self {
+        Self { id: number & ((1 << 53) - 1), step }
+    }
+}
+
 /// A slice.
 #[derive(Debug, Clone, Copy)]
 pub struct Slice<'a> {

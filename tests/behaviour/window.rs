@@ -118,7 +118,7 @@ fn the_ledger_says_what_the_engine_scheduled() {
     let mut batching = stepscope::simulator::batching::Batching::new(0);
     let mut expected: Vec<[u64; 5]> = Vec::new();
     for iteration in 1..=200 {
-        let b = batching.next_batch();
+        let b = batching.schedule().batch;
         let counts = [b.context_requests, b.context_tokens, b.generation_requests, b.generation_tokens].map(u64::from);
         expected.push([iteration, counts[0], counts[1], counts[2], counts[3]]);
     }

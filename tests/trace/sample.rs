@@ -97,6 +97,8 @@ pub(crate) fn meta(ranks: Vec<RankWindow>) -> ExportMeta {
         stepscope_version: "0.0.0-test".into(),
         complete: Some(true),
         missing: Vec::new(),
+        requests: false,
+        sampling: Vec::new(),
         ranks,
     }
 }

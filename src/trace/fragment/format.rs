@@ -36,6 +36,8 @@ pub const MAX_BLOCK_EVENTS: usize = 4096;
 pub const MAX_RINGS: u32 = 4096;
 /// Role of the fragment that holds the sidecar's own counters: it is no rank's, and its ticks are nanoseconds.
 pub const COUNTERS: &str = "counters";
+/// [`FragmentIdentity::role`] of a process that runs no iterations.
+pub const SOURCE: &str = "source";
 /// Longest identity.
 pub const MAX_IDENTITY_BYTES: usize = 64 * 1024;
 
@@ -62,7 +64,7 @@ pub struct FragmentIdentity {
     pub engine: String,
     /// Process id in the engine's pid namespace.
     pub pid: u32,
-    /// `rank`, `source`, or [`COUNTERS`] for the sidecar's own.
+    /// `rank`, [`SOURCE`], or [`COUNTERS`] for the sidecar's own.
     pub role: String,
     /// Which segment the records come from: two processes of one rank differ in it.
     pub segment_instance: u64,
