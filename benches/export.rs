@@ -1,4 +1,4 @@
-//! Records → Chrome JSON and json.gz, beside what bounds them: `cargo bench --bench export`.
+//! Records → Chrome JSON, json.gz, json.zst and Perfetto, beside what bounds them: `cargo bench --bench export`.
 //!
 //! Five million iterations in four fragments. Each case is a process of its own (its peak resident memory is `VmHWM`),
 //! the rounds are interleaved, and a ratio is formed inside a round: machines drift, ratios don't. `STEPSCOPE_BENCH_DIR`
@@ -16,10 +16,22 @@ use flate2::{Compression, write::GzEncoder};
 use stepscope::trace::event::{Anchor, Batch, Event, Flags, Iteration};
 use stepscope::trace::fragment::{FragmentIdentity, FragmentWriter};
 use stepscope::trace::meta::{ExportMeta, Selection};
-use stepscope::trace::output::{Packing, write_chrome};
+use stepscope::trace::output::{Format, write_trace};
 
 const RANKS: u32 = 4;
 const ROUNDS: usize = 3;
+/// Each with what the table calls it.
+const CASES: [(&str, &str); 9] = [
+    ("json", "records → JSON file"),
+    ("copy", "copying that file"),
+    ("json.gz", "records → json.gz"),
+    ("deflate", "bare zlib-rs level 1"),
+    ("json.zst", "records → json.zst"),
+    ("zstd", "bare zstd level 1"),
+    ("perfetto", "records → Perfetto file"),
+    ("json nowhere", "records → JSON, sink that forgets"),
+    ("perfetto nowhere", "records → Perfetto, sink that forgets"),
+];
 /// As many as make a file of the size that people merge: half a gigabyte.
 const PYTHON_EVENTS: u64 = 4_000_000;
 const PYTHON_MERGE: &str = r#"
@@ -63,28 +75,19 @@ fn main() {
     child("prepare", dir.path());
     let mut rounds = Vec::new();
     for round in 0..ROUNDS {
-        let costs = ["json", "copy", "json.gz", "deflate", "nowhere"].map(|case| child(case, dir.path()));
+        let costs = CASES.map(|(case, _)| child(case, dir.path()));
         let cells = costs.map(|c| format!("{:.2}/{:.2}", c.cpu_s, c.wall_s)).join("  ");
-        println!("round {round}, CPU/wall seconds of json, copy, json.gz, bare zlib-rs, json to nowhere: {cells}");
+        println!("round {round}, CPU/wall seconds in the order of the table: {cells}");
         rounds.push(costs);
     }
     report(iterations, &rounds);
     compare_python(dir.path(), &rounds);
 }
 
-fn report(iterations: u64, rounds: &[[Cost; 5]]) {
+fn report(iterations: u64, rounds: &[[Cost; CASES.len()]]) {
     println!("\n| case | CPU s | wall s | M trace events/s | M iterations/s | MB out | peak MiB |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for (i, name) in [
-        "records → JSON file",
-        "copying that file",
-        "records → json.gz",
-        "bare zlib-rs level 1",
-        "records → JSON, sink that forgets",
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (i, (_, name)) in CASES.into_iter().enumerate() {
         let of = |f: fn(&Cost) -> f64| median(rounds.iter().map(|r| f(&r[i])).collect());
         let (cpu_s, wall_s) = (of(|c| c.cpu_s), of(|c| c.wall_s));
         let events = rounds[0][0].events as f64;
@@ -97,19 +100,30 @@ fn report(iterations: u64, rounds: &[[Cost; 5]]) {
         );
     }
     let ratio = |a: usize, b: usize, f: fn(&Cost) -> f64| median(rounds.iter().map(|r| f(&r[a]) / f(&r[b])).collect());
-    for (what, a, b, budget) in [("JSON / copy", 0, 1, 4.0), ("json.gz / bare zlib-rs", 2, 3, 1.3)] {
-        let (cpu, wall) = (ratio(a, b, |c| c.cpu_s), ratio(a, b, |c| c.wall_s));
-        println!("{what}: {cpu:.2} × by CPU, {wall:.2} × by wall (budget {budget} ×)");
+    let place = |case: &str| CASES.iter().position(|(name, _)| *name == case).unwrap();
+    for (a, b, budget) in [
+        ("json", "copy", Some(4.0)),
+        ("json.gz", "deflate", Some(1.3)),
+        ("json.zst", "zstd", None),
+        ("perfetto", "json", Some(1.0)),
+        ("perfetto nowhere", "json nowhere", Some(1.0)),
+    ] {
+        let (cpu, wall) = (ratio(place(a), place(b), |c| c.cpu_s), ratio(place(a), place(b), |c| c.wall_s));
+        let budget = budget.map_or_else(String::new, |budget| format!(" (budget {budget} ×)"));
+        println!("{a} / {b}: {cpu:.2} × by CPU, {wall:.2} × by wall{budget}");
     }
+    let size = ratio(place("perfetto"), place("json"), |c| c.bytes as f64);
+    println!("perfetto / json: {size:.2} × of the bytes (budget 0.5 ×)");
 }
 
 /// A merge as people write it in Python, over a part of the very events that the JSON above holds.
-fn compare_python(dir: &Path, rounds: &[[Cost; 5]]) {
+fn compare_python(dir: &Path, rounds: &[[Cost; CASES.len()]]) {
     let mut files: Vec<_> = (0..RANKS)
         .map(|rank| (dir.join(format!("{rank}.jsonl")), File::create(dir.join(format!("{rank}.jsonl"))).unwrap()))
         .collect();
     let lines = BufReader::new(File::open(dir.join("out.json")).unwrap()).lines().map(Result::unwrap);
     let mut taken = 0;
+    let lines = lines.filter(|line| line.starts_with("{\"ph\":"));
     for line in lines.skip(200).take(PYTHON_EVENTS as usize) {
         let at = taken as usize % RANKS as usize;
         writeln!(files[at].1, "{}", line.trim_end_matches(',')).unwrap();
@@ -146,27 +160,13 @@ fn child(case: &str, dir: &Path) -> Cost {
 }
 
 fn run_case(case: &str, dir: &Path) {
-    let (json, packed) = (dir.join("out.json"), dir.join("out.json.gz"));
+    let json = dir.join("out.json");
     let start = Instant::now();
     let mut events = 0;
     let out = match case {
         "prepare" => {
             (0..RANKS).for_each(|rank| prepare(dir, rank));
             dir.join("0.frag")
-        }
-        "json" | "json.gz" | "nowhere" => {
-            let fragments: Vec<_> = (0..RANKS).map(|rank| dir.join(format!("{rank}.frag"))).collect();
-            let (packing, out) = match case {
-                "json" => (Packing::Plain, json),
-                "json.gz" => (Packing::Gzip, packed),
-                _ => (Packing::Plain, PathBuf::from("/dev/null")),
-            };
-            let mut sink = OpenOptions::new().write(true).create(true).truncate(true).open(&out).unwrap();
-            let summary =
-                write_chrome(&fragments, &ExportMeta::default(), &Selection::default(), packing, &mut sink).unwrap();
-            assert_eq!(summary.iterations, iterations_wanted() / u64::from(RANKS) * u64::from(RANKS));
-            events = summary.events;
-            out
         }
         "copy" => {
             let out = dir.join("copy.json");
@@ -180,7 +180,28 @@ fn run_case(case: &str, dir: &Path) {
             encoder.finish().unwrap();
             out
         }
-        other => panic!("no case {other}"),
+        "zstd" => {
+            let out = dir.join("bare.json.zst");
+            let mut encoder = zstd::Encoder::new(File::create(&out).unwrap(), 1).unwrap();
+            encoder.include_checksum(true).unwrap();
+            pump(&json, &mut encoder, 64 * 1024);
+            encoder.finish().unwrap();
+            out
+        }
+        writes => {
+            let fragments: Vec<_> = (0..RANKS).map(|rank| dir.join(format!("{rank}.frag"))).collect();
+            let (name, out) = match writes.strip_suffix(" nowhere") {
+                Some(name) => (name, PathBuf::from("/dev/null")),
+                None => (writes, dir.join(format!("out.{writes}"))),
+            };
+            let format = Format::of_name(name).unwrap_or_else(|| panic!("no case {writes}"));
+            let mut sink = OpenOptions::new().write(true).create(true).truncate(true).open(&out).unwrap();
+            let summary =
+                write_trace(&fragments, &ExportMeta::default(), &Selection::default(), format, &mut sink).unwrap();
+            assert_eq!(summary.iterations, iterations_wanted() / u64::from(RANKS) * u64::from(RANKS));
+            events = summary.events;
+            out
+        }
     };
     let wall_s = start.elapsed().as_secs_f64();
     let cpu_ns = std::fs::read_to_string("/proc/self/schedstat").unwrap();

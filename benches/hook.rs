@@ -1,7 +1,7 @@
 //! What the step hook costs, idle and recording: `cargo bench --bench hook`. Beside other tracers:
 //! `cargo bench -p stepscope-peers --bench peers`.
 #![allow(unsafe_code, reason = "calls the agent through its C table")]
-#![allow(clippy::print_stdout, unreachable_pub, missing_docs, reason = "a command line")]
+#![allow(clippy::print_stdout, unreachable_pub, missing_docs, dead_code, reason = "a command line")]
 
 mod support;
 

@@ -14,7 +14,7 @@
 //! | [`simulator`] | an engine without a model, for `demo`, examples and tests (feature `agent`) |
 //! | [`collector`] | finds segments, drains rings, makes trusted events |
 //! | [`capture`] | the session: state machine, manifest, store |
-//! | [`trace`] | fragments, Chrome JSON |
+//! | [`trace`] | fragments, Chrome JSON, Perfetto, the ledger |
 //! | [`telemetry`] | our own logs and metrics, counters of the GPUs |
 //! | [`service`] | axum: routes, errors, OpenAPI |
 //! | [`config`] | settings, and the table of environment variables |

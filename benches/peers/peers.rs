@@ -1,6 +1,6 @@
 //! The step hook beside other tracers, in one run: `cargo bench -p stepscope-peers --bench peers`.
 #![allow(unsafe_code, reason = "calls the agent through its C table")]
-#![allow(clippy::print_stdout, unreachable_pub, missing_docs, reason = "a command line")]
+#![allow(clippy::print_stdout, unreachable_pub, missing_docs, dead_code, reason = "a command line")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -8,7 +8,7 @@ mod support;
 use fastrace::collector::{Config, Reporter, SpanContext, SpanRecord};
 use fastrace::prelude::{LocalSpan, Span};
 use support::rounds::{Budget, Contender};
-use support::{consumer, hook, rounds};
+use support::{consumer, hook, recorder, rounds};
 use tracing_subscriber::layer::SubscriberExt;
 
 const FASTRACE: &str = "fastrace LocalSpan";
@@ -34,6 +34,7 @@ fn main() {
     let subscriber = tracing_subscriber::registry().with(layer);
     let dispatch = tracing::Dispatch::new(subscriber);
     let mut contenders = bench.contenders();
+    contenders.extend(recorder::contenders(&bench).into_iter().filter(|contender| contender.name == recorder::SPAN));
     contenders.extend([
         Contender::new(FASTRACE, SPANS, |n| {
             let root = Span::root("root", SpanContext::random());
@@ -66,5 +67,6 @@ fn main() {
     ]);
     let mut budgets: Vec<Budget> = Vec::from_iter(hook::BUDGETS.iter().map(|b| Budget { ..*b }));
     budgets.push(Budget { what: hook::SPAN, beside: FASTRACE, most: 0.65 });
+    budgets.push(Budget { what: recorder::SPAN, beside: FASTRACE, most: 0.65 });
     rounds::run(&mut contenders, 41).print(hook::EMPTY, &budgets);
 }

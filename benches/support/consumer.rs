@@ -15,6 +15,7 @@ use stepscope::wire::control::profiler;
 use stepscope::wire::gate::State;
 use stepscope::wire::layout::NONE;
 use stepscope::wire::segment::Trust;
+use stepscope::wire::wanted::level;
 
 const ARGUMENT: &str = "--consume";
 /// Records that a recording batch leaves at least.
@@ -92,8 +93,7 @@ fn serve(folder: &Path) {
                     std::thread::yield_now();
                 }
             }
-            // From the next iteration until it is withdrawn.
-            // As the sidecar asks a rank that shares no tool with others.
+            // From the next iteration until it is withdrawn, as the sidecar asks a rank that shares no tool with others.
             "arm" => arm(&mut collector, NONE, profiler::STEPS | profiler::LEADER),
             // The next iteration alone.
             "arm once" => arm(&mut collector, 1, profiler::STEPS | profiler::LEADER),
@@ -119,6 +119,13 @@ fn serve(folder: &Path) {
             "was it profiled" => {
                 let calls = collector.sources()[0].observe().calls;
                 assert_eq!((calls.start_code, calls.stop_code), (Some(0), Some(0)), "the profiler was not called");
+            }
+            // Events, and no window.
+            "want events" => {
+                let source = &mut collector.sources_mut()[0];
+                source.renew_lease(monotonic_ns() + 3_600_000_000_000);
+                let generation = source.begin_generation();
+                source.want_events(generation, level::VERBOSE, 0);
             }
             "withdraw" => collector.sources_mut()[0].withdraw(),
             "drain" => drain(&collector),

@@ -3,4 +3,5 @@
 pub mod agent;
 pub mod consumer;
 pub mod hook;
+pub mod recorder;
 pub mod rounds;

@@ -6,23 +6,31 @@ use std::path::{Path, PathBuf};
 
 use crate::trace::ledger::write_ledger;
 use crate::trace::meta::{ExportMeta, RankWindow, Selection};
-use crate::trace::output::{Packing, write_chrome};
+use crate::trace::output::{self, Format, LedgerFormat};
 
 use super::manifest::{Artifact, Complete, Manifest};
-use super::request::TraceFormat;
+
+/// The format of the trace that stays with its capture; others are made when they are asked for.
+const KEPT: Format = Format::JsonGz;
 
 /// Something that writes itself, to be run where blocking is allowed.
 pub type Export = Box<dyn FnOnce(&mut dyn Write) -> std::io::Result<()> + Send>;
 
-/// Name of the trace that every finished capture has.
-pub(super) fn trace_name(manifest: &Manifest, format: TraceFormat, rank: Option<u32>) -> String {
+/// What the trace of a capture is called, in its folder and as a download.
+pub(super) fn trace_name(manifest: &Manifest, format: Format, rank: Option<u32>) -> String {
+    let infix = if format == Format::Perfetto { "" } else { ".trace" };
+    format!("{}{infix}.{}", stem(manifest, rank), format.extension())
+}
+
+/// What the ledger of a capture is called as a download.
+pub(super) fn ledger_name(manifest: &Manifest, format: LedgerFormat, rank: Option<u32>) -> String {
+    format!("{}.iterations.{}", stem(manifest, rank), format.name())
+}
+
+fn stem(manifest: &Manifest, rank: Option<u32>) -> String {
     let prefix = manifest.profile_prefix.as_deref().map_or(String::new(), |p| format!("{p}-"));
     let rank = rank.map_or(String::new(), |r| format!("-rank{r}"));
-    let ending = match format {
-        TraceFormat::Json => "json",
-        TraceFormat::JsonGz => "json.gz",
-    };
-    format!("{prefix}{}{rank}.trace.{ending}", manifest.capture_id)
+    format!("{prefix}{}{rank}", manifest.capture_id)
 }
 
 /// What the trace says of its capture.
@@ -64,24 +72,24 @@ fn meta(manifest: &Manifest) -> ExportMeta {
     }
 }
 
-fn packing(format: TraceFormat) -> Packing {
-    match format {
-        TraceFormat::Json => Packing::Plain,
-        TraceFormat::JsonGz => Packing::Gzip,
-    }
-}
-
 /// A writer of the trace, made anew from the fragments.
-pub(super) fn trace(manifest: &Manifest, fragments: Vec<PathBuf>, format: TraceFormat, rank: Option<u32>) -> Export {
+pub(super) fn trace(manifest: &Manifest, fragments: Vec<PathBuf>, format: Format, rank: Option<u32>) -> Export {
     let meta = meta(manifest);
     let selection = rank.map_or_else(Selection::default, Selection::rank);
-    Box::new(move |sink| write_chrome(&fragments, &meta, &selection, packing(format), sink).map(drop))
+    Box::new(move |sink| output::write_trace(&fragments, &meta, &selection, format, sink).map(drop))
 }
 
 /// A writer of the ledger.
-pub(super) fn ledger(manifest: &Manifest, fragments: Vec<PathBuf>) -> Export {
-    let meta = meta(manifest);
-    Box::new(move |sink| write_ledger(&fragments, &meta, &Selection::default(), sink).map(drop))
+pub(super) fn ledger(
+    manifest: &Manifest,
+    fragments: Vec<PathBuf>,
+    format: LedgerFormat,
+    rank: Option<u32>,
+    requests: bool,
+) -> Export {
+    let meta = ExportMeta { requests, ..meta(manifest) };
+    let selection = rank.map_or_else(Selection::default, Selection::rank);
+    Box::new(move |sink| write_ledger(&fragments, &meta, &selection, format, sink).map(drop))
 }
 
 /// A writer of a file that is there.
@@ -94,11 +102,11 @@ pub(super) fn file(path: PathBuf) -> Export {
 /// # Errors
 /// What the file system said.
 pub(super) fn write_trace(manifest: &Manifest, folder: &Path, fragments: &[PathBuf]) -> io::Result<Artifact> {
-    let name = trace_name(manifest, TraceFormat::JsonGz, None);
+    let name = trace_name(manifest, KEPT, None);
     let part = folder.join(format!("{name}.part"));
     let written = (|| {
         let mut sink = BufWriter::with_capacity(1 << 18, File::create(&part)?);
-        let summary = write_chrome(fragments, &meta(manifest), &Selection::default(), Packing::Gzip, &mut sink)?;
+        let summary = output::write_trace(fragments, &meta(manifest), &Selection::default(), KEPT, &mut sink)?;
         sink.flush()?;
         let file = sink.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_data()?;

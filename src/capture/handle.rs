@@ -11,9 +11,10 @@ use super::counters::CounterQueue;
 use super::export::{self, Export};
 use super::manifest::{CaptureId, Manifest, State};
 use super::progress::Progress;
-use super::request::{CaptureError, StartError, StartRequest, TraceFormat};
+use super::request::{CaptureError, StartError, StartRequest};
 use super::session::Session;
 use super::store::Store;
+use crate::trace::output::{Format, LedgerFormat};
 
 use super::profiling::RankCapabilities;
 
@@ -249,14 +250,8 @@ impl Captures {
     ///
     /// # Errors
     /// [`CaptureError`]: unknown, still running, no such rank, or its files can't be read.
-    pub fn trace(&self, id: &str, format: TraceFormat, rank: Option<u32>) -> Result<(Export, String), CaptureError> {
-        let (manifest, fragments) = self.readable(id, Store::trace_files)?;
-        let mut ranks: Vec<u32> = manifest.ranks.iter().map(|r| r.rank).collect();
-        ranks.sort_unstable();
-        ranks.dedup();
-        if let Some(rank) = rank.filter(|r| !ranks.contains(r)) {
-            return Err(CaptureError::UnknownRank { id: manifest.capture_id.clone(), rank, ranks });
-        }
+    pub fn trace(&self, id: &str, format: Format, rank: Option<u32>) -> Result<(Export, String), CaptureError> {
+        let (manifest, fragments) = self.readable(id, rank, Store::trace_files)?;
         let name = export::trace_name(&manifest, format, rank);
         let there = self.shared.store.folder(&manifest.capture_id).join(&name);
         let export = if manifest.state == State::Done && there.is_file() {
@@ -267,23 +262,37 @@ impl Captures {
         Ok((export, name))
     }
 
-    /// A writer of the ledger: JSON lines.
+    /// A writer of the ledger, with the requests of each iteration if they are asked for, and the file name to offer.
     ///
     /// # Errors
     /// As [`Self::trace`].
-    pub fn iterations(&self, id: &str) -> Result<Export, CaptureError> {
-        let (manifest, fragments) = self.readable(id, Store::fragment_files)?;
-        Ok(export::ledger(&manifest, fragments))
+    pub fn iterations(
+        &self,
+        id: &str,
+        format: LedgerFormat,
+        rank: Option<u32>,
+        requests: bool,
+    ) -> Result<(Export, String), CaptureError> {
+        let (manifest, fragments) = self.readable(id, rank, Store::fragment_files)?;
+        let name = export::ledger_name(&manifest, format, rank);
+        Ok((export::ledger(&manifest, fragments, format, rank, requests), name))
     }
 
     fn readable(
         &self,
         id: &str,
+        rank: Option<u32>,
         files: fn(&Store, &CaptureId) -> std::io::Result<Vec<PathBuf>>,
     ) -> Result<(Arc<Manifest>, Vec<PathBuf>), CaptureError> {
         let manifest = self.get(id)?;
         if manifest.state.is_running() {
             return Err(CaptureError::Busy(manifest.capture_id.clone(), manifest.state.as_str()));
+        }
+        let mut ranks: Vec<u32> = manifest.ranks.iter().map(|r| r.rank).collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        if let Some(rank) = rank.filter(|r| !ranks.contains(r)) {
+            return Err(CaptureError::UnknownRank { id: manifest.capture_id.clone(), rank, ranks });
         }
         let files = files(&self.shared.store, &manifest.capture_id);
         let files =

@@ -103,15 +103,6 @@ pub struct StartRequest {
     pub warnings: Vec<String>,
 }
 
-/// Formats a trace can be had in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TraceFormat {
-    /// Chrome JSON.
-    Json,
-    /// Chrome JSON, gzip.
-    JsonGz,
-}
-
 /// Why a capture did not start.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StartError {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
+use super::wanted::Wanted;
 use crate::config::ServeArguments;
 
 /// Slices an exact window of engine iterations out of a running LLM inference server, as one Chrome trace.
@@ -55,13 +56,13 @@ pub enum Command {
     Status(StatusArguments),
     /// List captures, or remove them
     Captures(CapturesArguments),
-    /// Download a capture's trace
+    /// Download a capture's trace, or its ledger
     ///
     /// Waits for a capture that is not over yet. An incomplete capture is delivered all the same: what is missing
     /// is printed and the exit code is 5.
     ///
     /// Open the trace at https://ui.perfetto.dev (Open trace file) or in chrome://tracing; both read .json and
-    /// .json.gz.
+    /// .json.gz, and the first also .pftrace. What ends in .csv or .jsonl gets the ledger: one row per iteration.
     Get(GetArguments),
     /// Run an engine that knows nothing of us so that its iterations are seen
     ///
@@ -285,8 +286,11 @@ pub struct GetArguments {
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Format [what FILE ends in, else json.gz]
-    #[arg(long, value_enum)]
-    pub format: Option<Format>,
+    #[arg(long, value_name = "FORMAT", value_parser = Wanted::parser())]
+    pub format: Option<Wanted>,
+    /// The ledger instead of the trace: one row per iteration, as JSON lines unless FILE or --format says csv
+    #[arg(long)]
+    pub iterations: bool,
     /// Only this rank, as HolisticTraceAnalysis wants it: one file per rank
     #[arg(long, value_name = "N")]
     pub rank: Option<u32>,
@@ -299,27 +303,6 @@ pub struct GetArguments {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub connect: ConnectArguments,
-}
-
-/// Formats of a trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Chrome JSON
-    #[value(name = "json")]
-    Json,
-    /// Chrome JSON, compressed
-    #[value(name = "json.gz")]
-    JsonGz,
-}
-
-impl Format {
-    /// As it stands in a query and at the end of a file name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::JsonGz => "json.gz",
-        }
-    }
 }
 
 /// `exec`.

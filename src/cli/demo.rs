@@ -8,12 +8,14 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 use tokio::time::Instant;
 
-use super::arguments::{DemoArguments, Format};
+use super::arguments::DemoArguments;
 use super::children::Child;
 use super::connect::print_json;
 use super::exit::Exit;
+use super::wanted::Wanted;
 use super::{get, table, wait};
 use crate::client::{Client, StartBody};
+use crate::trace::output::Format;
 
 /// How long each stage may take; generous, since the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -92,7 +94,7 @@ async fn demonstrate(arguments: DemoArguments) -> anyhow::Result<Exit> {
         eprint!("{}", table::capture(capture));
         anyhow::bail!("the capture is {}:{}", capture.state, sidecar.last_words());
     }
-    let delivered = get::download_visibly(&client, id, Format::Json, None, out).await?;
+    let delivered = get::download_visibly(&client, id, Wanted::Trace(Format::Json), None, out).await?;
     engine.end().await;
     sidecar.end().await;
 
@@ -105,7 +107,7 @@ async fn demonstrate(arguments: DemoArguments) -> anyhow::Result<Exit> {
         arguments.max_iterations, arguments.ranks, arguments.delay_iterations
     );
     print!("{}", table::capture(capture));
-    print!("\n{}", get::how_to_open(&delivered));
+    print!("\n{}", get::how_to_open(&delivered, Format::Json));
     Ok(Exit::of_capture(capture))
 }
 

@@ -1,18 +1,21 @@
-//! `stepscope get`.
+//! `stepscope get`: a trace or a ledger into a file, or to standard output.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::arguments::{Format, GetArguments};
+use super::arguments::GetArguments;
 use super::connect::print_json;
 use super::exit::{Exit, UsageError};
+use super::wanted::Wanted;
 use super::{table, wait};
 use crate::client::types::Capture;
 use crate::client::{Client, ClientError, Delivered};
+use crate::trace::output::Format;
 
 pub(super) async fn run(arguments: GetArguments) -> anyhow::Result<Exit> {
+    let wanted = Wanted::of(arguments.format, arguments.iterations, arguments.output.as_deref())?;
     let client = arguments.connect.client()?;
     let to_stdout = arguments.output.as_deref() == Some(Path::new("-"));
     if to_stdout && arguments.json {
@@ -28,15 +31,14 @@ pub(super) async fn run(arguments: GetArguments) -> anyhow::Result<Exit> {
     if capture.state == "cancelled" {
         anyhow::bail!("capture {id} was cancelled before its window opened: there is no trace");
     }
-    let format = arguments.format.unwrap_or_else(|| format_of(arguments.output.as_deref()));
     let delivered = if to_stdout {
         client
-            .download_to(id, format.as_str(), arguments.rank, &mut tokio::io::stdout(), &mut |_, _| ())
+            .download_to(id, &wanted.download(arguments.rank), &mut tokio::io::stdout(), &mut |_, _| ())
             .await
             .map(|_| None)
     } else {
         let into = arguments.output.clone().unwrap_or_else(|| PathBuf::from("."));
-        download_visibly(&client, id, format, arguments.rank, &into).await.map(Some)
+        download_visibly(&client, id, wanted, arguments.rank, &into).await.map(Some)
     };
     let delivered = match delivered {
         Ok(delivered) => delivered,
@@ -53,7 +55,10 @@ pub(super) async fn run(arguments: GetArguments) -> anyhow::Result<Exit> {
     match delivered {
         Some(delivered) if !arguments.json => {
             print!("{}", table::capture(capture));
-            print!("\n{}", how_to_open(&delivered));
+            match wanted {
+                Wanted::Trace(format) => print!("\n{}", how_to_open(&delivered, format)),
+                Wanted::Ledger(_) => println!("\nledger: {}", place(&delivered)),
+            }
         }
         Some(delivered) => eprintln!("{}", delivered.path.display()),
         None => eprint!("{}", table::capture(capture)),
@@ -62,12 +67,20 @@ pub(super) async fn run(arguments: GetArguments) -> anyhow::Result<Exit> {
 }
 
 /// Says where the trace lies and what opens it.
-pub(super) fn how_to_open(delivered: &Delivered) -> String {
-    format!(
-        "trace: {} ({})\nopen it at https://ui.perfetto.dev (Open trace file) or in chrome://tracing (Load)\n",
-        delivered.path.display(),
-        indicatif::BinaryBytes(delivered.bytes),
-    )
+pub(super) fn how_to_open(delivered: &Delivered, format: Format) -> String {
+    let place = place(delivered);
+    let opens = match format {
+        Format::Json | Format::JsonGz => {
+            "open it at https://ui.perfetto.dev (Open trace file) or in chrome://tracing (Load)".to_owned()
+        }
+        Format::Perfetto => "open it at https://ui.perfetto.dev (Open trace file)".to_owned(),
+        Format::JsonZst => format!("unpack it with zstd -d {}, then open it as any JSON", delivered.path.display()),
+    };
+    format!("trace: {place}\n{opens}\n")
+}
+
+fn place(delivered: &Delivered) -> String {
+    format!("{} ({})", delivered.path.display(), indicatif::BinaryBytes(delivered.bytes))
 }
 
 /// Waits for the end with a spinner that says what it waits for; nothing is shown where there is no terminal.
@@ -90,7 +103,7 @@ pub(super) async fn wait_visibly(
 pub(super) async fn download_visibly(
     client: &Client,
     id: &str,
-    format: Format,
+    wanted: Wanted,
     rank: Option<u32>,
     into: &Path,
 ) -> Result<Delivered, ClientError> {
@@ -104,15 +117,7 @@ pub(super) async fn download_visibly(
         }
         bar.set_position(bytes);
     };
-    let delivered = client.download(id, format.as_str(), rank, into, &mut progress).await;
+    let delivered = client.download(id, &wanted.download(rank), into, &mut progress).await;
     bar.finish_and_clear();
     delivered
-}
-
-/// A name that ends in `.json` wants JSON.
-fn format_of(output: Option<&Path>) -> Format {
-    match output.and_then(Path::extension) {
-        Some(extension) if extension == "json" => Format::Json,
-        _ => Format::JsonGz,
-    }
 }

@@ -3,7 +3,7 @@
 //! Results go to standard output (a table, or with `--json` the sidecar's JSON unchanged), everything else to standard
 //! error. Only this room prints and only this room uses `anyhow`.
 //!
-//! Called by `main.rs`. Uses `client`; `serve` uses `config` and `service`, `doctor` the room of that name, `exec`, `nsys`
+//! Called by `main.rs`. Uses `client`, and of `trace` the names of formats; `serve` uses `config` and `service`, `doctor` the room of that name, `exec`, `nsys`
 //! and `reports` the room `launch`, `engine` the simulator.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
@@ -28,5 +28,6 @@ mod status;
 mod stop;
 pub mod table;
 mod wait;
+pub mod wanted;
 
 pub use run::main;

@@ -1,4 +1,4 @@
-//! A trace on its way to a file: streamed, into `NAME.part` first, renamed when it is whole.
+//! A trace or a ledger on its way to a file: streamed, into `NAME.part` first, renamed when it is whole.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,20 @@ use super::http::Client;
 /// Called as bytes arrive: how many so far, and how many there will be, where the sidecar knows.
 pub type Progress<'a> = &'a mut (dyn FnMut(u64, Option<u64>) + Send);
 
-/// Where a trace came to lie.
+/// What is to be fetched of a capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// `trace` or `iterations`: what stands behind the capture's id.
+    pub resource: &'a str,
+    /// In which format.
+    pub format: &'a str,
+    /// What a file of it ends in.
+    pub extension: &'a str,
+    /// One rank of it.
+    pub rank: Option<u32>,
+}
+
+/// Where it came to lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
     /// The file.
@@ -22,7 +35,7 @@ pub struct Delivered {
 }
 
 impl Client {
-    /// Fetches a trace into the file `into`, or, where that is a folder, into a file in it with the name that the
+    /// Fetches it into the file `into`, or, where that is a folder, into a file in it with the name that the
     /// sidecar offers. An existing file is replaced only when the new one is whole.
     ///
     /// # Errors
@@ -30,13 +43,12 @@ impl Client {
     pub async fn download(
         &self,
         id: &str,
-        format: &str,
-        rank: Option<u32>,
+        wanted: &Wanted<'_>,
         into: &Path,
         progress: Progress<'_>,
     ) -> Result<Delivered, ClientError> {
-        let response = self.open_trace(id, format, rank).await?;
-        let path = if into.is_dir() { into.join(offered_name(&response, id, format, rank)) } else { into.to_owned() };
+        let response = self.open(id, wanted).await?;
+        let path = if into.is_dir() { into.join(offered_name(&response, id, wanted)) } else { into.to_owned() };
         let file_error = |path: &Path| {
             let path = path.to_owned();
             move |source| ClientError::File { path, source }
@@ -58,25 +70,25 @@ impl Client {
         Ok(Delivered { path, bytes })
     }
 
-    /// Fetches a trace into anything that takes bytes.
+    /// Fetches it into anything that takes bytes.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn download_to(
         &self,
         id: &str,
-        format: &str,
-        rank: Option<u32>,
+        wanted: &Wanted<'_>,
         sink: &mut (impl AsyncWrite + Unpin),
         progress: Progress<'_>,
     ) -> Result<u64, ClientError> {
-        let response = self.open_trace(id, format, rank).await?;
+        let response = self.open(id, wanted).await?;
         copy(self.url(), response, sink, Path::new("-"), progress).await
     }
 
-    async fn open_trace(&self, id: &str, format: &str, rank: Option<u32>) -> Result<reqwest::Response, ClientError> {
-        let mut request = self.capture_request(Method::GET, id, "/trace")?.query(&[("format", format)]);
-        if let Some(rank) = rank {
+    async fn open(&self, id: &str, wanted: &Wanted<'_>) -> Result<reqwest::Response, ClientError> {
+        let resource = format!("/{}", wanted.resource);
+        let mut request = self.capture_request(Method::GET, id, &resource)?.query(&[("format", wanted.format)]);
+        if let Some(rank) = wanted.rank {
             request = request.query(&[("rank", rank)]);
         }
         self.send(request).await
@@ -104,15 +116,17 @@ async fn copy(
 }
 
 /// The file name that the sidecar offers, if it is a plain one, else one of our own.
-fn offered_name(response: &reqwest::Response, id: &str, format: &str, rank: Option<u32>) -> String {
+fn offered_name(response: &reqwest::Response, id: &str, wanted: &Wanted<'_>) -> String {
+    let Wanted { resource, extension, rank, .. } = wanted;
+    let infix = if *resource == "trace" { String::new() } else { format!(".{resource}") };
     response
         .headers()
         .get(CONTENT_DISPOSITION)
         .and_then(|value| value.to_str().ok())
         .and_then(plain_file_name)
         .unwrap_or_else(|| match rank {
-            Some(rank) => format!("stepscope-{id}.rank{rank}.{format}"),
-            None => format!("stepscope-{id}.{format}"),
+            Some(rank) => format!("stepscope-{id}.rank{rank}{infix}.{extension}"),
+            None => format!("stepscope-{id}{infix}.{extension}"),
         })
 }
 

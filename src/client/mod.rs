@@ -11,6 +11,6 @@ mod error;
 mod http;
 pub mod types;
 
-pub use download::{Delivered, Progress};
+pub use download::{Delivered, Progress, Wanted};
 pub use error::ClientError;
 pub use http::{Client, Reply, StartBody};

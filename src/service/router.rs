@@ -11,6 +11,7 @@ use super::error::ApiError;
 use super::guard;
 use super::routes::{captures, health, metrics, openapi, profile, status};
 use super::state::AppState;
+use crate::trace::output::{Format, LedgerFormat};
 
 /// One path.
 #[derive(Debug)]
@@ -138,21 +139,34 @@ pub const ROUTES: &[Route] = &[
         )
     },
     Route {
-        query: &[("format", "json or json.gz; json unless told"), ("rank", "this rank only")],
+        query: &[
+            ("format", "json, json.gz, json.zst (Chrome JSON) or perfetto; json unless told"),
+            ("rank", "this rank only"),
+        ],
         errors: &[400, 404, 409, 500],
         ..get(
             "/stepscope/v1/captures/{id}/trace",
-            &[("get", "The trace, as Chrome JSON")],
-            Answer::Media(&["application/json", "application/gzip"]),
+            &[("get", "The trace, as Chrome JSON or Perfetto's protobuf")],
+            Answer::Media(&[
+                Format::Json.media_type(),
+                Format::JsonGz.media_type(),
+                Format::JsonZst.media_type(),
+                Format::Perfetto.media_type(),
+            ]),
             || axum::routing::get(captures::trace).head(not_allowed),
         )
     },
     Route {
-        errors: &[404, 409, 500],
+        query: &[
+            ("format", "jsonl or csv; jsonl unless told"),
+            ("rank", "this rank only"),
+            ("requests", "true: the requests of each iteration too, with their tokens"),
+        ],
+        errors: &[400, 404, 409, 500],
         ..get(
             "/stepscope/v1/captures/{id}/iterations",
-            &[("get", "The ledger: one row per iteration, JSON lines")],
-            Answer::Media(&["application/x-ndjson"]),
+            &[("get", "The ledger: one row per iteration, as JSON lines or CSV")],
+            Answer::Media(&[LedgerFormat::JsonLines.media_type(), LedgerFormat::Csv.media_type()]),
             || axum::routing::get(captures::iterations).head(not_allowed),
         )
     },

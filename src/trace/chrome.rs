@@ -88,9 +88,7 @@ impl<W: Write> ChromeWriter<W> {
     #[inline]
     fn arguments(&mut self, arguments: &[Argument<'_>]) {
         for (i, &(key, value)) in arguments.iter().enumerate() {
-            self.text.raw(if i == 0 { ",\"args\":{" } else { "," });
-            self.text.string(key);
-            self.text.raw(":");
+            self.text.between(if i == 0 { ",\"args\":{\"" } else { ",\"" }, key, "\":");
             self.value(value);
         }
         if !arguments.is_empty() {
@@ -154,9 +152,8 @@ impl<W: Write> TraceWriter for ChromeWriter<W> {
     fn slice(&mut self, slice: Slice<'_>, arguments: &[Argument<'_>]) -> io::Result<()> {
         self.events += 1;
         self.open("{\"ph\":\"X\",\"cat\":");
-        self.text.string(slice.category);
-        self.text.raw(",\"name\":");
-        self.text.string(slice.name);
+        self.text.between("\"", slice.category, "\",\"name\":\"");
+        self.text.between("", slice.name, "\"");
         self.place(slice.track);
         self.time(slice.begin_ns);
         self.text.raw(",\"dur\":");
@@ -213,11 +210,7 @@ impl<W: Write> TraceWriter for ChromeWriter<W> {
         self.time(at_ns);
         self.text.raw(",\"args\":{");
         for (i, &(key, value)) in values.iter().enumerate() {
-            if i > 0 {
-                self.text.raw(",");
-            }
-            self.text.string(key);
-            self.text.raw(":");
+            self.text.between(if i == 0 { "\"" } else { ",\"" }, key, "\":");
             self.text.number(value);
         }
         self.text.raw("}");

@@ -132,7 +132,8 @@ pub fn export<W: TraceWriter + ?Sized>(
         _ => None,
     };
     writer.begin(TraceStart { base_ns, only_rank })?;
-    let layout = Layout::of(&merge.lanes);
+    let first = merge.lanes.iter().position(takes);
+    let layout = Layout::of_part(&merge.lanes, first.filter(|_| *selection != Selection::default()));
     for (i, lane) in merge.lanes.iter().enumerate().filter(|(_, lane)| takes(lane)) {
         layout.name_rank(i, &lane.identity, writer)?;
     }

@@ -1,6 +1,6 @@
 //! JSON by hand into a byte buffer: what the hot loops of the Chrome writer and the ledger are made of.
 
-use super::writer::{cut_mark, fitting};
+use super::writer::{MAX_TEXT_BYTES, cut_mark, fitting};
 
 /// Text that is flushed by its owner.
 #[derive(Debug, Default)]
@@ -63,17 +63,27 @@ impl JsonBuffer {
     /// A string with its quotes, cut if it is longer than a trace holds.
     #[inline]
     pub(super) fn string(&mut self, text: &str) {
-        let (kept, is_whole) = fitting(text);
-        self.bytes.push(b'"');
-        if is_plain(kept.as_bytes()) {
-            self.raw(kept);
+        self.between("\"", text, "\"");
+    }
+
+    /// A string between its quotes, which come with the JSON around them.
+    #[inline]
+    pub(super) fn between(&mut self, before: &str, text: &str, behind: &str) {
+        self.raw(before);
+        if text.len() <= MAX_TEXT_BYTES && is_plain(text.as_bytes()) {
+            self.raw(text);
         } else {
-            self.escaped(kept.as_bytes());
+            self.unusual(text);
         }
+        self.raw(behind);
+    }
+
+    fn unusual(&mut self, text: &str) {
+        let (kept, is_whole) = fitting(text);
+        self.escaped(kept.as_bytes());
         if !is_whole {
             self.raw(&cut_mark(text.len()));
         }
-        self.bytes.push(b'"');
     }
 
     fn escaped(&mut self, text: &[u8]) {
@@ -101,20 +111,32 @@ impl JsonBuffer {
 /// Whether nothing in it has to be escaped. Eight bytes at a time: every key and name of a trace passes here.
 #[inline]
 fn is_plain(text: &[u8]) -> bool {
+    let long = |at: usize| text[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+    let short = |at: usize| text[at..].first_chunk().map_or(0, |word| u64::from(u32::from_le_bytes(*word)));
+    let length = text.len();
+    match length {
+        ..4 => !text.iter().any(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\'),
+        4..8 => odd_bytes(short(0) << 32 | short(length - 4)) == 0,
+        _ => {
+            let (mut odd, mut at) = (0, 0);
+            while at + 8 < length {
+                odd |= odd_bytes(long(at));
+                at += 8;
+            }
+            // What was seen already in part.
+            odd | odd_bytes(long(length - 8)) == 0
+        }
+    }
+}
+
+/// Not 0 if a byte of the word has to be escaped.
+#[inline]
+fn odd_bytes(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES << 7;
-    // In each byte, the highest bit is set if the byte is below `limit` (and below 0x80).
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGHS;
-    let is_plain = |word: u64| {
-        let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
-        let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
-        (below(word, 0x20) | quotes | backslashes) == 0
-    };
-    let mut words = text.chunks_exact(8);
-    let mut last = [b' '; 8];
-    let are_plain = words.by_ref().all(|word| is_plain(word.try_into().map_or(0, u64::from_le_bytes)));
-    last[..words.remainder().len()].copy_from_slice(words.remainder());
-    are_plain && is_plain(u64::from_le_bytes(last))
+    // The highest bit of the lowest byte that is below `limit`, and perhaps of others; those from 0x80 on are not.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+    let (quotes, backslashes) = (word ^ (ONES * u64::from(b'"')), word ^ (ONES * u64::from(b'\\')));
+    (below(word, 0x20) | below(quotes, 1) | below(backslashes, 1)) & ONES << 7
 }
 
 #[cfg(test)]

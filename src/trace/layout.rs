@@ -37,6 +37,8 @@ pub(super) struct Layout {
     several_jobs: bool,
     several_groups: bool,
     ranks: usize,
+    /// The first of the ranks that a file of some of them is of.
+    part: Option<usize>,
 }
 
 impl Layout {
@@ -44,7 +46,13 @@ impl Layout {
         let jobs: BTreeSet<&str> = lanes.iter().map(|l| l.identity.job.as_str()).collect();
         let groups: BTreeSet<(&str, &str)> =
             lanes.iter().map(|l| (l.identity.job.as_str(), l.identity.group.as_str())).collect();
-        Self { several_jobs: jobs.len() > 1, several_groups: groups.len() > 1, ranks: lanes.len() }
+        Self { several_jobs: jobs.len() > 1, several_groups: groups.len() > 1, ranks: lanes.len(), part: None }
+    }
+
+    /// Of a file of some ranks, `first` being the first of them: what it says of itself has a process of its own then, so
+    /// that such files can be put together.
+    pub(super) fn of_part(lanes: &[Lane], first: Option<usize>) -> Self {
+        Self { part: first, ..Self::of(lanes) }
     }
 
     pub(super) fn rank_tracks(&self, lane: usize) -> RankTracks {
@@ -54,7 +62,7 @@ impl Layout {
     }
 
     pub(super) fn stepscope(&self) -> ProcessId {
-        ProcessId(self.ranks as u32 + 1)
+        ProcessId((self.ranks + 1 + self.part.map_or(0, |first| first + 1)) as u32)
     }
 
     /// Behind all others.

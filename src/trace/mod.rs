@@ -1,8 +1,8 @@
 //! What a capture's records become: fragments on disk while the window is open, traces and the ledger afterwards.
 //!
 //! ```text
-//! Event ──FragmentWriter──► one file per rank ──FragmentReader──► merge ──► export ──► TraceWriter (Chrome JSON)
-//!                                                                   └─────► ledger (JSON lines)
+//! Event ──FragmentWriter──► one file per rank ──FragmentReader──► merge ──► export ──► TraceWriter (Chrome JSON, Perfetto)
+//!                                                                   └─────► ledger (JSON lines, CSV)
 //! ```
 //!
 //! * [`event`] is the model that the collector's checked records are turned into; nothing here knows shared memory.
@@ -15,6 +15,7 @@ pub mod chrome;
 pub mod clock;
 pub mod counter;
 mod counters;
+mod csv;
 pub mod event;
 pub mod export;
 pub mod fragment;
@@ -26,6 +27,7 @@ mod merge;
 pub mod meta;
 mod nesting;
 pub mod output;
+pub mod perfetto;
 pub mod recorded;
 mod request_tracks;
 mod requests;

@@ -27,11 +27,16 @@ impl Nesting {
     pub(super) fn place(&mut self, begin_ns: u64, end_ns: u64, depth: u16) -> (u64, u64) {
         let end_ns = end_ns.max(self.end_ns);
         let mut begin_ns = begin_ns.max(self.floor_ns).min(end_ns);
+        let mut first_held = None;
         while self.open.last().is_some_and(|last| last.begin_ns >= begin_ns) {
-            self.open.pop();
+            first_held = self.open.pop();
         }
-        if let Some(last) = self.open.last() {
-            begin_ns = begin_ns.max(last.end_ns);
+        let before_ns = self.open.last().map_or(self.floor_ns, |last| last.end_ns);
+        begin_ns = begin_ns.max(before_ns);
+        // Where begins and ends stand apart (Perfetto), the first of two that begin together is taken for the outer one, and
+        // this one comes last.
+        if begin_ns > before_ns && first_held.is_some_and(|held| held.begin_ns == begin_ns) {
+            begin_ns -= 1;
         }
         self.end_ns = end_ns;
         if depth == 0 {
@@ -126,6 +131,17 @@ mod tests {
             assert_eq!(nesting.place(begin, end, depth), (begin, end));
             assert!(nesting.open.len() <= MAX_PENDING);
         }
+    }
+
+    #[test]
+    fn what_holds_others_begins_before_them_where_there_is_room() {
+        let mut nesting = Nesting::default();
+        assert_eq!(nesting.place(5, 8, 2), (5, 8));
+        assert_eq!(nesting.place(10, 12, 2), (10, 12));
+        assert_eq!(nesting.place(10, 20, 1), (9, 20), "around the second one only");
+        assert_eq!(nesting.place(5, 30, 0), (4, 30));
+        assert_eq!(nesting.place(30, 31, 1), (30, 31));
+        assert_eq!(nesting.place(30, 40, 0), (30, 40), "no room");
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub(super) struct Course {
     pub(super) cached_tokens: u32,
 }
 
+/// Ids of requests, by job and number.
+pub(super) type Labels = BTreeMap<String, BTreeMap<u64, Rc<str>>>;
+
 /// All requests of a capture, by job and number.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
@@ -95,6 +98,17 @@ impl Requests {
         if matches!(told.moment, Moment::Scheduled | Moment::Preempted) && course.turns.len() < MAX_TURNS {
             course.turns.push((at_ns, told.moment == Moment::Scheduled));
         }
+    }
+
+    /// What requests are known by, where that was told.
+    pub(super) fn labels(&self) -> Labels {
+        let mut labels = Labels::new();
+        for ((job, request), course) in &self.courses {
+            if let Some(label) = &course.label {
+                labels.entry(job.clone()).or_default().insert(*request, label.clone());
+            }
+        }
+        labels
     }
 
     /// Those that touch a window, by when they begin. `window` says when a job's opened and closed.
@@ -186,15 +200,21 @@ impl Course {
         ];
         let ended_ns = self.ended_ns();
         let mut stages = Vec::new();
+        let mut floor_ns = 0;
         for (name, from, to) in STAGES {
-            let Some(from_ns) = self.at(from) else { continue };
+            // Clocks of two processes, or of the wall, may be at odds: nothing is drawn backwards.
+            let Some(from_ns) = self.at(from).filter(|&ns| ns >= floor_ns) else { continue };
             let goes_on = STAGES.iter().skip_while(|stage| stage.1 != to).any(|stage| self.at(stage.1).is_some());
             match self.at(to).or_else(|| ended_ns.filter(|_| !goes_on)) {
-                Some(to_ns) if to_ns >= from_ns => stages.push((name, from_ns, Some(to_ns))),
-                // Clocks of two processes, or of the wall, may be at odds: nothing is drawn backwards.
-                Some(_) => {}
-                None if goes_on => {}
-                None => stages.push((name, from_ns, None)),
+                Some(to_ns) if to_ns >= from_ns => {
+                    stages.push((name, from_ns, Some(to_ns)));
+                    floor_ns = to_ns;
+                }
+                None if !goes_on => {
+                    stages.push((name, from_ns, None));
+                    break;
+                }
+                Some(_) | None => {}
             }
         }
         stages

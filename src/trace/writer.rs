@@ -2,7 +2,7 @@
 //!
 //! Order of calls: [`TraceWriter::begin`] once, then names and events in any order, [`TraceWriter::metadata`] at most
 //! once, [`TraceWriter::finish`] once. Times are nanoseconds since the epoch. Whoever calls takes care that the slices
-//! of one track are nested or disjoint.
+//! of one track are nested or disjoint, and that of two that begin together the outer one comes first.
 
 use std::io;
 

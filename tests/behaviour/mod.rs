@@ -1,6 +1,8 @@
 //! How it must behave, end to end: engine processes, a sidecar process, HTTP.
 
 mod attach;
+mod events;
+mod formats;
 mod groups;
 mod kills;
 mod load;

@@ -51,6 +51,48 @@ fn the_file_name_chooses_the_format_and_the_rank_is_asked_for() {
 }
 
 #[test]
+fn the_ledger_is_asked_for_by_flag_format_or_file_name() {
+    let manifest = capture("done", "true");
+    let server = Server::new(move |line| match line {
+        l if l.contains("/iterations?") => Response::new("job,group\r\n".into()),
+        _ => json(200, manifest.clone()),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let id = "01928000-0000-7000-8000-000000000001";
+    for (arguments, asked, file) in [
+        (&["--iterations"][..], "jsonl", format!("stepscope-{id}.iterations.jsonl")),
+        (&["--format", "csv", "--rank", "1"], "csv&rank=1", format!("stepscope-{id}.rank1.iterations.csv")),
+        (&["-o", "x.csv"], "csv", "x.csv".into()),
+        (&["--iterations", "-o", "x"], "jsonl", "x".into()),
+    ] {
+        let output =
+            command(&["get", "--url", &server.url]).args(arguments).current_dir(folder.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stdout(&output).contains("\nledger: "), "{}", stdout(&output));
+        assert_eq!(files(folder.path()), [file.as_str()]);
+        std::fs::remove_file(folder.path().join(file)).unwrap();
+        let line = server.lines().pop().unwrap();
+        assert!(line.ends_with(&format!("/captures/{id}/iterations?format={asked}")), "{line}");
+    }
+    let output = stepscope(&["get", "--iterations", "-o", "x.pftrace", "--url", &server.url]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--iterations is the ledger, and perfetto is a trace"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_opens_a_trace_is_said_of_its_format() {
+    let server = with_trace(capture("done", "true"));
+    let folder = tempfile::tempdir().unwrap();
+    let said = |name: &str| {
+        let path = folder.path().join(name);
+        stdout(&stepscope(&["get", "-o", path.to_str().unwrap(), "--url", &server.url]))
+    };
+    assert!(said("a.json").contains("chrome://tracing"));
+    assert!(!said("a.pftrace").contains("chrome://tracing"));
+    assert!(said("a.json.zst").contains("zstd -d "));
+}
+
+#[test]
 fn standard_output_gets_the_trace_and_nothing_else() {
     let server = with_trace(capture("done", "true"));
     let output = stepscope(&["get", "-o", "-", "--url", &server.url]);

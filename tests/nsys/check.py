@@ -85,7 +85,7 @@ class Bench:
     def attached(self):
         if self.nsys.poll() is not None:
             text = (self.work / "nsys.log").read_text()
-            its_own = next((words for words in ("sem_open", "Connection to the Agent lost") if words in text), None)
+            its_own = next((words for words in ("sem_open", "Connection to the Agent lost", "End of file") if words in text), None)
             raise NsysFailed(its_own) if its_own else SystemExit(f"nsys ended:\n{text}")
         return len(self.get("/stepscope/v1/status")["ranks"]) == self.ranks
 

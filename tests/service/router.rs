@@ -167,7 +167,9 @@ async fn wrong_parameters_are_named_before_anything_is_asked() {
         ("/stepscope/v1/captures?limit=0", "limit"),
         ("/stepscope/v1/captures?limit=1001", "limit"),
         ("/stepscope/v1/captures/latest?wait=x", "wait"),
-        ("/stepscope/v1/captures/latest/trace?format=perfetto", "format"),
+        ("/stepscope/v1/captures/latest/trace?format=pftrace", "format"),
+        ("/stepscope/v1/captures/latest/iterations?format=xlsx", "format"),
+        ("/stepscope/v1/captures/latest/iterations?rank=one", "rank"),
         ("/stepscope/v1/captures/latest/trace?format=xml", "format"),
         ("/stepscope/v1/captures/latest/trace?rank=-1", "rank"),
     ];

@@ -36,7 +36,7 @@ def main():
             if engine is None or len(engine.ranks()) < 2:
                 if engine is not None:
                     engine.end()
-                engine = Engine(program, place, "--ranks", str(RANKS), "--step-us", "500", "--job", "kills")
+                engine = Engine(program, place, "--requests", "--ranks", str(RANKS), "--step-us", "500", "--job", "kills")
             if sidecar is None:
                 sidecar = Sidecar(program, place, *ARGUMENTS)
             body = {"delay_iterations": dice.choice([0, 0, 1, 50]), "max_iterations": dice.choice([0, 0, 1, 7, 300])}

@@ -30,7 +30,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("service", &["capture", "trace", "telemetry", "config"]),
     ("client", &["config"]),
-    ("cli", &["client", "config", "doctor", "launch", "service", "simulator"]),
+    // Of traces it knows the names of their formats: a file name chooses one.
+    ("cli", &["client", "config", "doctor", "launch", "service", "simulator", "trace::output"]),
     // Environments and command lines as values; what they mean to the sidecar is the caller's.
     ("launch", &[]),
     // Looks at this machine as both sides would.
@@ -61,6 +62,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tracing_chrome", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("flate2", &["trace"]),
+    ("zstd", &["trace"]),
     ("crc32fast", &["trace"]),
     ("libc", &["wire", "agent", "doctor"]),
 ];

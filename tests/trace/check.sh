@@ -1,14 +1,15 @@
 #!/bin/sh
-# Checks traces with other people's tools: HolisticTraceAnalysis, and Catapult's trace viewer in a headless Chromium.
+# Checks traces with other people's tools: HolisticTraceAnalysis, Catapult's trace viewer in a headless Chromium, and, where
+# the other formats lie beside the JSON files, Perfetto's own descriptors, zstandard and gzip (formats_check.py).
 #
 #   tests/trace/check.sh TRACE.json SCREENSHOT.png RANK0.json [RANK1.json ...]
 #
-# What the two need goes to ${STEPSCOPE_TEST_CACHE:-$HOME/.cache/stepscope-tests}; Chromium is taken from PATH or
+# What they need goes to ${STEPSCOPE_TEST_CACHE:-$HOME/.cache/stepscope-tests}; Chromium is taken from PATH or
 # $CHROMIUM, else from apt. What can't be had is skipped, aloud, and the exit code is 77 then; a failed check is 1.
 set -u
 here=$(dirname "$0")
 if [ $# -lt 3 ]; then
-    sed -n '4p' "$0" >&2
+    sed -n '5p' "$0" >&2
     exit 2
 fi
 trace=$1 screenshot=$2
@@ -32,6 +33,19 @@ if "$python" -c 'import hta' 2>/dev/null; then
     "$python" "$here/hta_check.py" "$@" || result=1
 else
     skip "HolisticTraceAnalysis: pip could not install it, see $cache/pip.log"
+fi
+
+if [ -e "${trace%.json}.pftrace" ]; then
+    formats=$cache/formats/bin/python
+    if ! "$formats" -c 'import perfetto, zstandard' 2>/dev/null; then
+        { python3 -m venv "$cache/formats" && "$formats" -m pip install -q 'perfetto==0.59.1' 'zstandard'; } \
+            >"$cache/formats.log" 2>&1
+    fi
+    if "$formats" -c 'import perfetto, zstandard' 2>/dev/null; then
+        "$formats" "$here/formats_check.py" "$trace" "$@" || result=1
+    else
+        skip "formats: pip could not install perfetto and zstandard, see $cache/formats.log"
+    fi
 fi
 
 viewer=$cache/viewer

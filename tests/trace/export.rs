@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stepscope::trace::event::{Anchor, Event, Flags, Iteration};
 use stepscope::trace::fragment::FragmentWriter;
 use stepscope::trace::meta::{ExportMeta, Selection};
-use stepscope::trace::output::{Packing, write_chrome};
+use stepscope::trace::output::{Format, write_trace};
 
 use super::sample::*;
 
@@ -74,6 +74,14 @@ fn one_rank_says_so_early_and_shares_the_time_base_of_all() {
         events.iter().filter(|e| e["cat"] == "iteration" && e["pid"] == 2).cloned().collect()
     };
     assert_eq!(slices(&merged), slices(&one), "same numbers, same times in both files");
+    let windows = |trace: &Value| -> Vec<u64> {
+        let events = trace["traceEvents"].as_array().unwrap();
+        events.iter().filter(|e| e["cat"] == "window").map(|e| e["pid"].as_u64().unwrap()).collect()
+    };
+    let (other, _) = text(&files, &meta, &Selection::rank(0));
+    let other: Value = serde_json::from_str(&other).unwrap();
+    let all = [windows(&merged), windows(&other), windows(&one)];
+    assert_eq!(all, [[3], [4], [5]], "the windows of two files overlap, and would share a track");
     assert_eq!(one["metadata"]["ranks"].as_array().unwrap().len(), 1);
     let base_ns = one["baseTimeNanoseconds"].as_u64().unwrap();
     let ts = slices(&one)[0]["ts"].as_f64().unwrap();
@@ -187,7 +195,7 @@ fn gzip_holds_the_same_bytes() {
     let meta = meta(vec![window("0", 0, 1, 2000)]);
     let (plain, _) = text(&files, &meta, &Selection::default());
     let mut packed = Vec::new();
-    write_chrome(&files, &meta, &Selection::default(), Packing::Gzip, &mut packed).unwrap();
+    write_trace(&files, &meta, &Selection::default(), Format::JsonGz, &mut packed).unwrap();
     let mut unpacked = String::new();
     flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut unpacked).unwrap();
     assert_eq!(unpacked, plain);
@@ -220,9 +228,9 @@ fn nothing_at_all_is_a_trace_too() {
 fn a_sink_that_fails_fails_the_export() {
     let dir = tempfile::tempdir().unwrap();
     let files = [fragment(dir.path(), &identity("0", 0), &iterations(0, 1, 5000))];
-    for packing in [Packing::Plain, Packing::Gzip] {
+    for format in Format::ALL {
         let mut full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let written = write_chrome(&files, &ExportMeta::default(), &Selection::default(), packing, &mut full);
+        let written = write_trace(&files, &ExportMeta::default(), &Selection::default(), format, &mut full);
         assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
     }
 }

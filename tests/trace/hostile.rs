@@ -7,17 +7,22 @@ use stepscope::trace::event::{Anchor, Batch, Event, Flags, Iteration, Span, Span
 use stepscope::trace::fragment::{FragmentIdentity, FragmentReader, FragmentWriter};
 use stepscope::trace::ledger::write_ledger;
 use stepscope::trace::meta::Selection;
+use stepscope::trace::output::{Format, LedgerFormat, write_trace};
 
 use crate::support::at_least;
 
+use super::picture::Picture;
 use super::sample::*;
 
 fn export_all(path: &Path) {
     let files = [path.to_owned()];
     let meta = meta(vec![window("0", 0, 2, 90)]);
+    let mut perfetto = Vec::new();
+    write_trace(&files, &meta, &Selection::default(), Format::Perfetto, &mut perfetto).unwrap();
+    Picture::of_pftrace(&perfetto);
     checked_loosely(&text(&files, &meta, &Selection::default()).0);
     let mut rows = Vec::new();
-    write_ledger(&files, &meta, &Selection::default(), &mut rows).unwrap();
+    write_ledger(&files, &meta, &Selection::default(), LedgerFormat::JsonLines, &mut rows).unwrap();
     for row in rows.split(|&b| b == b'\n').filter(|row| !row.is_empty()) {
         serde_json::from_slice::<serde_json::Value>(row).unwrap();
     }

@@ -2,8 +2,12 @@
 
 mod counters;
 mod export;
+mod formats;
 mod fragment;
 mod hostile;
 mod ledger;
+mod pftrace;
+pub(crate) mod picture;
+mod recorded;
 pub(crate) mod sample;
 mod viewers;

@@ -21,8 +21,11 @@ for _ in $(seq 300); do
   sleep 0.1
 done
 "$stepscope" start --url "$url" --delay-iterations 5 --max-iterations 50 --wait
-"$stepscope" get --url "$url" --format json -o "$work/all.json"
-for rank in 0 1; do
-  "$stepscope" get --url "$url" --format json --rank "$rank" -o "$work/rank$rank.json" >/dev/null
+# The file's name chooses the format.
+for format in json json.gz json.zst pftrace jsonl csv; do
+  "$stepscope" get --url "$url" -o "$work/all.$format"
+  for rank in 0 1; do
+    "$stepscope" get --url "$url" --rank "$rank" -o "$work/rank$rank.$format" >/dev/null
+  done
 done
 "$here/check.sh" "$work/all.json" "${1:-$work/viewer.png}" "$work/rank0.json" "$work/rank1.json"

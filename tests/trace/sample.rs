@@ -8,7 +8,7 @@ use stepscope::trace::event::{Anchor, Batch, Event, Flags, Iteration, Thread, Th
 use stepscope::trace::export::ExportSummary;
 use stepscope::trace::fragment::{FragmentIdentity, FragmentWriter};
 use stepscope::trace::meta::{ExportMeta, RankWindow, Selection};
-use stepscope::trace::output::{Packing, write_chrome};
+use stepscope::trace::output::{Format, write_trace};
 
 pub(crate) const EPOCH_NS: u64 = 1_800_000_000_000_000_000;
 
@@ -105,7 +105,7 @@ pub(crate) fn meta(ranks: Vec<RankWindow>) -> ExportMeta {
 
 pub(crate) fn text(fragments: &[PathBuf], meta: &ExportMeta, selection: &Selection) -> (String, ExportSummary) {
     let mut bytes = Vec::new();
-    let summary = write_chrome(fragments, meta, selection, Packing::Plain, &mut bytes).unwrap();
+    let summary = write_trace(fragments, meta, selection, Format::Json, &mut bytes).unwrap();
     (String::from_utf8(bytes).unwrap(), summary)
 }
 
@@ -132,6 +132,11 @@ pub(crate) fn checked(text: &str) -> Vec<Value> {
                 tracks.entry((pid, event["tid"].as_u64().unwrap())).or_default().push(slice);
             }
             "i" | "C" => drop(exact_ns(&event["ts"])),
+            // An arrow is at the begin of the slice in front of it.
+            "s" | "t" | "f" => {
+                let slices = &tracks[&(pid, event["tid"].as_u64().unwrap())];
+                assert_eq!(slices.last().unwrap().0, exact_ns(&event["ts"]), "{event}");
+            }
             "b" => {
                 let begin_ns = exact_ns(&event["ts"]);
                 assert!(begun.insert(event["id"].as_u64().unwrap(), (begin_ns, event["name"].clone())).is_none());

@@ -133,6 +133,9 @@ pub(super) extern "C" fn span_begin(name: u64, category: u64, event_level: u32) 
 }
 
 pub(super) unsafe extern "C" fn span_end(arguments: *const CArgument, count: usize, device_ns: u64) {
+    if recorder::wanted() == 0 {
+        return;
+    }
     // SAFETY: the header asks for so many arguments.
     unsafe { with_arguments(arguments, count, |arguments| recorder::span_end(arguments, measured(device_ns))) };
 }

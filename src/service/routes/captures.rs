@@ -8,14 +8,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::profile::read_wait;
+use crate::capture::export::Export;
 use crate::capture::manifest::Manifest;
 use crate::capture::request::CaptureError;
-use crate::capture::request::TraceFormat;
 use crate::service::body::read_query;
 use crate::service::error::ApiError;
 use crate::service::state::AppState;
 use crate::service::stream::stream;
-use crate::service::values::{Fields, shown, wrong};
+use crate::service::values::{Fields, Wrong, shown, wrong};
+use crate::trace::output::{Format, LedgerFormat};
 
 type Id = Result<Path<String>, PathRejection>;
 
@@ -58,29 +59,47 @@ pub async fn delete(State(state): State<AppState>, id: Id) -> Result<Json<Value>
 pub async fn trace(State(state): State<AppState>, id: Id, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     let id = name(id)?;
     let fields = fields(query)?;
-    let (format, kind) = match fields.text("format")? {
-        None | Some("json") => (TraceFormat::Json, "application/json"),
-        Some("json.gz") => (TraceFormat::JsonGz, "application/gzip"),
-        Some("perfetto") => return Err(wrong("format", "perfetto is not in this version: json or json.gz are").into()),
-        Some(other) => {
-            return Err(wrong("format", format!("{} is none of: json, json.gz", shown(&other.into()))).into());
-        }
+    let format = match fields.text("format")? {
+        None => Format::Json,
+        Some(asked) => Format::of_name(asked).ok_or_else(|| unknown_format(asked, &Format::names()))?,
     };
-    let rank = match fields.number(&["rank"])? {
-        None => None,
-        Some((_, rank)) => Some(u32::try_from(rank).map_err(|_| wrong("rank", format!("{rank} is no rank")))?),
-    };
-    let (export, name) = state.captures.trace(&id, format, rank)?;
-    let body = stream(&state, export).await?;
-    let disposition = format!("attachment; filename=\"{}\"", harmless(&name));
-    Ok(([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, disposition.as_str())], body).into_response())
+    let download = state.captures.trace(&id, format, rank(&fields)?)?;
+    attachment(&state, download, format.media_type()).await
 }
 
 /// The ledger, streamed.
-pub async fn iterations(State(state): State<AppState>, id: Id) -> Result<Response, ApiError> {
-    let export = state.captures.iterations(&name(id)?)?;
-    let body = stream(&state, export).await?;
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+pub async fn iterations(
+    State(state): State<AppState>,
+    id: Id,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let id = name(id)?;
+    let fields = fields(query)?;
+    let format = match fields.text("format")? {
+        None => LedgerFormat::JsonLines,
+        Some(asked) => LedgerFormat::of_name(asked).ok_or_else(|| unknown_format(asked, &LedgerFormat::names()))?,
+    };
+    let download = state.captures.iterations(&id, format, rank(&fields)?, fields.asks_for("requests"))?;
+    attachment(&state, download, format.media_type()).await
+}
+
+fn unknown_format(asked: &str, names: &str) -> Wrong {
+    wrong("format", format!("{} is none of: {names}", shown(&asked.into())))
+}
+
+/// The one rank that is asked for.
+fn rank(fields: &Fields) -> Result<Option<u32>, Wrong> {
+    let Some((_, rank)) = fields.number(&["rank"])? else { return Ok(None) };
+    u32::try_from(rank).map(Some).map_err(|_| wrong("rank", format!("{rank} is no rank")))
+}
+
+/// A download under the name that it is offered with.
+async fn attachment(state: &AppState, download: (Export, String), media_type: &str) -> Result<Response, ApiError> {
+    let (export, name) = download;
+    let body = stream(state, export).await?;
+    let disposition = format!("attachment; filename=\"{}\"", harmless(&name));
+    let headers = [(header::CONTENT_TYPE, media_type), (header::CONTENT_DISPOSITION, disposition.as_str())];
+    Ok((headers, body).into_response())
 }
 
 /// An id, or `latest`. What can't be either is a capture that does not exist, and never reaches a file system.

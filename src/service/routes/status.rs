@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::capture::handle::RankStatus;
 use crate::service::body::{FIELDS, MAX_BODY_BYTES};
 use crate::service::state::AppState;
+use crate::trace::output::{Format, LedgerFormat};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -70,7 +71,8 @@ pub async fn capabilities(State(state): State<AppState>) -> Json<Value> {
         "counters": {
             "nvml": {"available": gpus_absent.is_none(), "reason": gpus_absent},
         },
-        "formats": ["json", "json.gz"],
+        "formats": Format::ALL.map(Format::name),
+        "ledger_formats": LedgerFormat::ALL.map(LedgerFormat::name),
         "start_fields": FIELDS,
         "defaults": {
             "delay_iterations": settings.default_delay_iterations,
