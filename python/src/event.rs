@@ -4,9 +4,8 @@ use std::convert::Infallible;
 
 use pyo3::prelude::*;
 
-use crate::table::{self, Event, NONE};
+use crate::table::{self, Argument, Event, NONE};
 use crate::texts;
-use crate::values::Arguments;
 
 /// An event, but for its arguments.
 pub(crate) struct Told {
@@ -41,8 +40,7 @@ impl Told {
         }
     }
 
-    pub(crate) fn tell(self, arguments: &mut Arguments) {
-        let arguments = arguments.get();
+    pub(crate) fn tell(self, arguments: &[Argument]) {
         let event = Event {
             size: size_of::<Event>() as u32,
             shape: self.shape,
@@ -78,7 +76,10 @@ impl Flow {
     /// An event is a part of one arrow: of the first that is named.
     pub(crate) fn of(begin: Number, step: Number, end: Number) -> Self {
         let numbers = [begin, step, end].into_iter().zip(0..);
-        numbers.map(|(number, step)| Self { step, number: number.0 }).find(|flow| flow.number != 0).unwrap_or(Self::NONE)
+        numbers
+            .map(|(number, step)| Self { step, number: number.0 })
+            .find(|flow| flow.number != 0)
+            .unwrap_or(Self::NONE)
     }
 }
 

@@ -57,18 +57,13 @@ pub(crate) fn instant(
 /// A value from now on: `stepscope.counter("queue", 7)`. What is no number is not told.
 #[pyfunction]
 #[pyo3(signature = (name, value, /, cat=None, *, level=Level::BASIC))]
-pub(crate) fn counter(
-    name: &Bound<'_, PyAny>,
-    value: &Bound<'_, PyAny>,
-    cat: Option<&Bound<'_, PyAny>>,
-    level: Level,
-) {
+pub(crate) fn counter(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>, cat: Option<&Bound<'_, PyAny>>, level: Level) {
     if !is_wanted(&level) {
         return;
     }
     if let Ok(value) = value.extract::<f64>() {
         let told = Told { shape: shape::COUNTER, level: level.0, value, ..Told::named(name, cat) };
-        told.tell(&mut Arguments::new());
+        told.tell(&[]);
     }
 }
 
@@ -115,12 +110,15 @@ fn tell(
     name: &Bound<'_, PyAny>,
     arguments: Option<&Bound<'_, PyDict>>,
 ) {
-    let mut list = Arguments::new();
-    if let Some(arguments) = arguments {
-        list.extend(arguments);
-    }
     told.track = tracks::current(name.py(), track).number(recording() >> 8);
-    told.tell(&mut list);
+    match arguments {
+        None => told.tell(&[]),
+        Some(arguments) => {
+            let mut list = Arguments::new();
+            list.extend(arguments);
+            told.tell(list.get());
+        }
+    }
 }
 
 /// Something happened to a request of this id: `arrived`, `queued`, `scheduled`, `first_token`, `preempted`, `last_token`,

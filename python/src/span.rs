@@ -13,6 +13,7 @@ use pyo3::types::PyDict;
 
 use crate::event::{Flow, Level, Number, Told};
 use crate::table::{self, shape};
+use crate::texts;
 use crate::tracks::{self, Left, Place, Stack};
 use crate::values::Arguments;
 
@@ -205,20 +206,16 @@ impl Span {
         if (table::current().recording)() >> 8 != open.generation {
             return;
         }
-        let mut arguments = Arguments::new();
-        for some in [&self.arguments, &open.arguments].into_iter().flatten() {
-            arguments.extend(some.bind(py));
-        }
-        if let Some(name) = failure.and_then(|kind| kind.getattr(intern!(py, "__name__")).ok()) {
-            arguments.push(crate::texts::handle(intern!(py, "error").as_any()), &name);
-        }
+        let failure = failure.and_then(|kind| kind.getattr(intern!(py, "__name__")).ok());
         let (shape, depth) = match left {
-            Left::InTurn(depth) if Arc::ptr_eq(&tracks::current(py, self.asked(py)), &open.stack) => (shape::SPAN, depth),
+            Left::InTurn(depth) if Arc::ptr_eq(&tracks::current(py, self.asked(py)), &open.stack) => {
+                (shape::SPAN, depth)
+            }
             _ => (shape::DURATION, 0),
         };
         // A thread's own track has no number: from elsewhere it lands on the calling thread's.
         let track = open.stack.number(open.generation);
-        Told {
+        let told = Told {
             shape,
             depth,
             level: self.level,
@@ -228,8 +225,19 @@ impl Span {
             device_ns: open.device_ns,
             flow: open.flow,
             ..Told::named(self.name.bind(py), self.category.as_ref().map(|category| category.bind(py)))
+        };
+        if self.arguments.is_none() && open.arguments.is_none() && failure.is_none() {
+            told.tell(&[]);
+            return;
         }
-        .tell(&mut arguments);
+        let mut arguments = Arguments::new();
+        for some in [&self.arguments, &open.arguments].into_iter().flatten() {
+            arguments.extend(some.bind(py));
+        }
+        if let Some(name) = failure {
+            arguments.push(texts::handle(intern!(py, "error").as_any()), &name);
+        }
+        told.tell(arguments.get());
     }
 }
 

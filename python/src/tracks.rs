@@ -9,13 +9,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyWeakrefReference;
+use pyo3::types::{PyDict, PyWeakrefReference};
 
 use crate::{names, table, texts};
 
@@ -114,9 +115,27 @@ struct Task {
     stack: Arc<Stack>,
 }
 
+/// Addresses are spread well enough once they are multiplied.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_usize(byte.into()));
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        self.0 = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+}
+
 #[derive(Default)]
 struct Tasks {
-    known: HashMap<usize, Task>,
+    known: HashMap<usize, Task, BuildHasherDefault<Spread>>,
     many: usize,
 }
 
@@ -170,21 +189,40 @@ fn of_task(py: Python<'_>) -> Option<Arc<Stack>> {
     })
 }
 
-/// asyncio's `_get_running_loop` and `current_task`, once a program has imported it.
-static ASYNCIO: PyOnceLock<(Py<PyAny>, Py<PyAny>)> = PyOnceLock::new();
+/// How asyncio is asked for the task that runs.
+struct Asyncio {
+    running_loop: Py<PyAny>,
+    /// Loops and their tasks, up to Python 3.13: asking it spares a call of a function that is Python's own before 3.12.
+    tasks: Option<Py<PyDict>>,
+    current_task: Py<PyAny>,
+}
+
+static ASYNCIO: PyOnceLock<Asyncio> = PyOnceLock::new();
+
+impl Asyncio {
+    /// `None`: the program has not imported it yet.
+    fn get(py: Python<'_>) -> Option<&Self> {
+        if let Some(known) = ASYNCIO.get(py) {
+            return Some(known);
+        }
+        let asyncio = names::imported(py, intern!(py, "asyncio"))?;
+        let tasks = asyncio.getattr("tasks").and_then(|tasks| tasks.getattr("_current_tasks"));
+        let tasks = tasks.ok().filter(|_| py.version_info() < (3, 14)).and_then(|tasks| tasks.cast_into().ok());
+        let found = Self {
+            running_loop: asyncio.getattr("_get_running_loop").ok()?.unbind(),
+            tasks: tasks.map(Bound::unbind),
+            current_task: asyncio.getattr("current_task").ok()?.unbind(),
+        };
+        Some(ASYNCIO.get_or_init(py, || found))
+    }
+}
 
 fn running_task(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
-    let (running, current) = match ASYNCIO.get(py) {
-        Some(known) => known,
-        None => {
-            let asyncio = names::imported(py, intern!(py, "asyncio"))?;
-            let found = (
-                asyncio.getattr("_get_running_loop").ok()?.unbind(),
-                asyncio.getattr("current_task").ok()?.unbind(),
-            );
-            ASYNCIO.get_or_init(py, || found)
-        }
-    };
-    let running = running.bind(py).call0().ok().filter(|running| !running.is_none())?;
-    current.bind(py).call1((running,)).ok().filter(|task| !task.is_none())
+    let asyncio = Asyncio::get(py)?;
+    // Outside of a loop `current_task` raises.
+    let running = asyncio.running_loop.bind(py).call0().ok().filter(|running| !running.is_none())?;
+    match &asyncio.tasks {
+        Some(tasks) => tasks.bind(py).get_item(running).ok()?,
+        None => asyncio.current_task.bind(py).call0().ok().filter(|task| !task.is_none()),
+    }
 }

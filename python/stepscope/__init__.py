@@ -86,7 +86,9 @@ def __getattr__(name: str):
     if name in __all__:
         from stepscope import _api
 
-        return getattr(_api, name)
+        # From now on it is found at once.
+        globals().update({name: getattr(_api, name) for name in __all__})
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
