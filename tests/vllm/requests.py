@@ -133,6 +133,15 @@ def requests_of(trace):
     return [Told(slices) for slices in rows.values()]
 
 
+def served(trace, told):
+    """Each token of a request came of an iteration that is tied to it by an arrow."""
+    arrows = collections.Counter(event["id"] for event in trace["traceEvents"] if event["ph"] == "t" and event.get("cat") == "request")
+    begins = {(event["pid"], event["tid"]): event["id"] for event in trace["traceEvents"] if event["ph"] == "s"}
+    for one in told:
+        steps = arrows[begins[one.whole["pid"], one.whole["tid"]]]
+        check.assertGreaterEqual(steps, one.arguments["output_tokens"], one.whole)
+
+
 def holds(told, asked, base_us):
     """The trace's requests of one client's, and what all its tokens were."""
     name, mine = asked.name, [one for one in told if one.id.startswith(f"cmpl-{asked.name}-") or f"_cmpl-{asked.name}-" in one.id]
@@ -228,6 +237,7 @@ def main():
             holds(told, one, base_us)
         print(f"  {len(asked)} requests: each as its client saw it, its stages from end to end", flush=True)
         print("  " + adds_up(told, before, after, asked), flush=True)
+        served(trace, told)
         processes(trace, ranks)
         check.assertEqual(engine.text().count("vLLM runs on"), 0)
     print(f"tensor parallel {ranks}: requests are as they must be", flush=True)
