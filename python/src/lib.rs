@@ -3,9 +3,16 @@
 //! This module links nothing of Stepscope. It finds the agent library that the process already has, or loads one
 //! ([`library`]), and calls its table ([`table`]). Until then, and where there is no library, every call is a no-op.
 
+mod event;
 mod functions;
 mod library;
+mod names;
+mod recorder;
+mod span;
 mod table;
+mod texts;
+mod tracks;
+mod values;
 
 use pyo3::prelude::*;
 
@@ -17,4 +24,10 @@ mod _stepscope {
         available, claim_steps, describe, join, leave, library_path, load, reason, step_batch, step_begin, step_end,
         step_stream,
     };
+    #[pymodule_export]
+    use super::recorder::{counter, duration, instant, moments, recording, request, served};
+    #[pymodule_export]
+    use super::span::{Span, span};
+    #[pymodule_export]
+    use super::tracks::Track;
 }

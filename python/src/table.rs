@@ -29,6 +29,77 @@ pub(crate) struct Identity {
     pub(crate) reserved: u32,
 }
 
+/// `stepscope_argument`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Argument {
+    pub(crate) key: u64,
+    pub(crate) kind: u32,
+    pub(crate) bytes: u32,
+    /// A number's bits, or a text's address.
+    pub(crate) value: u64,
+}
+
+/// Kinds of an [`Argument`].
+pub(crate) mod argument {
+    pub(crate) const UNSIGNED: u32 = 1;
+    pub(crate) const SIGNED: u32 = 2;
+    pub(crate) const NUMBER: u32 = 3;
+    pub(crate) const FLAG: u32 = 4;
+    pub(crate) const TEXT: u32 = 5;
+}
+
+/// `STEPSCOPE_NONE`.
+pub(crate) const NONE: u64 = u64::MAX;
+
+/// Shapes of an [`Event`].
+pub(crate) mod shape {
+    pub(crate) const SPAN: u16 = 1;
+    pub(crate) const INSTANT: u16 = 2;
+    pub(crate) const COUNTER: u16 = 3;
+    pub(crate) const DURATION: u16 = 4;
+}
+
+/// `stepscope_event`.
+#[repr(C)]
+pub(crate) struct Event {
+    pub(crate) size: u32,
+    pub(crate) shape: u16,
+    pub(crate) depth: u16,
+    pub(crate) level: u32,
+    pub(crate) flow_step: u32,
+    pub(crate) name: u64,
+    pub(crate) category: u64,
+    pub(crate) track: u64,
+    pub(crate) begin: u64,
+    pub(crate) end: u64,
+    pub(crate) value: f64,
+    pub(crate) device_ns: u64,
+    pub(crate) flow: u64,
+    pub(crate) arguments: *const Argument,
+    pub(crate) argument_count: u64,
+}
+
+/// `stepscope_request`.
+#[repr(C)]
+pub(crate) struct Request {
+    pub(crate) size: u32,
+    pub(crate) moment: u32,
+    pub(crate) request: u64,
+    pub(crate) at: u64,
+    pub(crate) iteration: u64,
+    pub(crate) prompt_tokens: u32,
+    pub(crate) output_tokens: u32,
+    pub(crate) cached_tokens: u32,
+    pub(crate) id_bytes: u32,
+    pub(crate) id: *const c_char,
+}
+
+const _: () = {
+    assert!(size_of::<Argument>() == 24 && size_of::<Event>() == 96 && size_of::<Request>() == 56);
+    assert!(offset_of!(Event, arguments) == 80 && offset_of!(Request, id) == 48);
+};
+
 /// `stepscope_api`, as far as it is called from here.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -44,6 +115,20 @@ pub(crate) struct Api {
     pub(crate) reason: extern "C" fn() -> *const c_char,
     pub(crate) describe: extern "C" fn(*mut c_char, usize) -> usize,
     pub(crate) step_stream: extern "C" fn(*mut c_void),
+    /// Holds the place of a member that is not called from here.
+    pub(crate) initialize_nvtx: usize,
+    pub(crate) recording: extern "C" fn() -> u64,
+    pub(crate) intern: extern "C" fn(*const c_char, usize) -> u64,
+    pub(crate) now: extern "C" fn() -> u64,
+    pub(crate) ticks_at: extern "C" fn(u64) -> u64,
+    /// Spans of a thread's own stack: here they have stacks of their own, which tasks have too.
+    pub(crate) span_begin: usize,
+    pub(crate) span_end: usize,
+    pub(crate) event: extern "C" fn(*const Event),
+    pub(crate) track: extern "C" fn(u64, u64),
+    pub(crate) request_number: extern "C" fn(*const c_char, usize) -> u64,
+    pub(crate) request: extern "C" fn(*const Request),
+    pub(crate) served: extern "C" fn(u64, *const u64, *const u32, usize),
 }
 
 /// Bytes of the first version's table: every library has them.
@@ -67,6 +152,19 @@ extern "C" fn no_describe(_: *mut c_char, _: usize) -> usize {
     0
 }
 extern "C" fn no_stream(_: *mut c_void) {}
+extern "C" fn no_intern(_: *const c_char, _: usize) -> u64 {
+    0
+}
+extern "C" fn no_ticks_at(_: u64) -> u64 {
+    0
+}
+extern "C" fn no_event(_: *const Event) {}
+extern "C" fn no_track(_: u64, _: u64) {}
+extern "C" fn no_number(_: *const c_char, _: usize) -> u64 {
+    0
+}
+extern "C" fn no_request(_: *const Request) {}
+extern "C" fn no_served(_: u64, _: *const u64, _: *const u32, _: usize) {}
 
 /// The table of a process without an agent.
 static INERT: Api = Api {
@@ -81,6 +179,18 @@ static INERT: Api = Api {
     reason: no_reason,
     describe: no_describe,
     step_stream: no_stream,
+    initialize_nvtx: 0,
+    recording: no_begin,
+    intern: no_intern,
+    now: no_begin,
+    ticks_at: no_ticks_at,
+    span_begin: 0,
+    span_end: 0,
+    event: no_event,
+    track: no_track,
+    request_number: no_number,
+    request: no_request,
+    served: no_served,
 };
 
 static CURRENT: AtomicPtr<Api> = AtomicPtr::new((&raw const INERT).cast_mut());

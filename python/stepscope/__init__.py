@@ -10,19 +10,75 @@
                 stepscope.batch(context_requests=1, context_tokens=512, generation_requests=30, generation_tokens=30)
             run_one_iteration()
 
-or ``@stepscope.step`` above the function that runs one iteration. Where there is no agent library everything here does
-nothing, and ``available()`` and ``reason()`` say why. vLLM needs none of this: see ``stepscope.vllm``.
+or ``@stepscope.step`` above the function that runs one iteration. What happens around iterations is told by
 
-Importing this package loads nothing: the native module comes with the first use of a name below. That is how processes
-that run no iterations (API servers, schedulers) stay untouched.
+    with stepscope.span("prefill", cat="engine", tokens=512) as span:     # or @stepscope.span("prefill"), @stepscope.traced
+        span.args(cached=3)
+    stepscope.instant("cache full", blocks=7)
+    stepscope.counter("queue", 12)
+    stepscope.duration("copy", host_ns=1200, device_ns=900)               # afterwards; ended now, or at end_ns=
+    stepscope.request("cmpl-1", "arrived", prompt_tokens=512)             # ids and counts, never what a request says
+    stepscope.served(iteration, {"cmpl-1": 512})
+
+from any thread, task or process of the engine; one that runs no iterations says ``join(role="source", label="router")``
+first. It is kept while a capture records; else each call is a look at one word, and ``recording()`` is 0. Threads and
+asyncio tasks have tracks of their own, and so has what you give one: ``lane = stepscope.track("lane 1")``, then
+``span("x", track=lane)``. ``flow_begin=7``, ``flow_step=7`` and ``flow_end=7`` draw an arrow through events. Names, categories
+and the names of arguments are meant to be few (8192 in a process); values may be anything: numbers and flags are kept,
+all else as text, cut to 240 bytes, containers by their kind and length alone.
+
+Where there is no agent library everything here does nothing, and ``available()`` and ``reason()`` say why. vLLM needs none
+of this: see ``stepscope.vllm``.
+
+Importing this package loads nothing: the native module comes with the first use of a name below.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stepscope._api import available, batch, describe, join, leave, reason, step
+    from stepscope._api import (
+        BASIC,
+        DETAIL,
+        VERBOSE,
+        available,
+        batch,
+        counter,
+        describe,
+        duration,
+        instant,
+        join,
+        leave,
+        reason,
+        recording,
+        request,
+        served,
+        span,
+        step,
+        traced,
+        track,
+    )
 
-__all__ = ["available", "batch", "describe", "join", "leave", "reason", "step"]
+__all__ = [
+    "BASIC",
+    "DETAIL",
+    "VERBOSE",
+    "available",
+    "batch",
+    "counter",
+    "describe",
+    "duration",
+    "instant",
+    "join",
+    "leave",
+    "reason",
+    "recording",
+    "request",
+    "served",
+    "span",
+    "step",
+    "traced",
+    "track",
+]
 __version__ = "0.1.0"
 
 
@@ -30,7 +86,9 @@ def __getattr__(name: str):
     if name in __all__:
         from stepscope import _api
 
-        return getattr(_api, name)
+        # From now on it is found at once.
+        globals().update({name: getattr(_api, name) for name in __all__})
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

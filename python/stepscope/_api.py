@@ -4,6 +4,7 @@ import json
 
 from stepscope import _wrap
 from stepscope._agent import native
+from stepscope._recorder import BASIC, DETAIL, VERBOSE, traced  # noqa: F401
 
 ROLES = {"rank": 1, "source": 2}
 
@@ -16,6 +17,16 @@ notes: dict = {}
 available = native.available
 leave = native.leave
 reason = native.reason
+
+#: The recorder: each says of itself what it takes (``help(stepscope.duration)``).
+counter = native.counter
+duration = native.duration
+instant = native.instant
+recording = native.recording
+request = native.request
+served = native.served
+span = native.span
+track = native.track
 
 
 def join(role="rank", rank=0, world_size=0, job=None, group=None, engine=None, label=None) -> int:

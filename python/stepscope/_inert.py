@@ -45,3 +45,44 @@ def reason():
 
 def describe():
     return ""
+
+
+def recording():
+    return 0
+
+
+def _nothing(*_positional, **_named):
+    return None
+
+
+counter = duration = instant = served = moments = _nothing
+
+MOMENTS = ("arrived", "queued", "scheduled", "first_token", "preempted", "last_token", "finished", "aborted")
+
+
+def request(_id, moment, /, **_named):
+    if moment not in MOMENTS:
+        raise ValueError(f"moment {moment!r}: expected one of {list(MOMENTS)}")
+
+
+class track:
+    def __init__(self, name):
+        pass
+
+
+class span:
+    def __init__(self, _name, /, _cat=None, **_named):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exception):
+        return None
+
+    def __call__(self, function):
+        from stepscope import _recorder
+
+        return _recorder.decorate(function, self)
+
+    args = set = _nothing

@@ -29,6 +29,8 @@ pub(super) struct Course {
     turns: Vec<(u64, bool)>,
     prompt_tokens: u32,
     output_tokens: u32,
+    /// As it was told with its end: an engine may have gone on for a step.
+    finished_tokens: Option<u32>,
     pub(super) cached_tokens: u32,
 }
 
@@ -83,6 +85,9 @@ impl Requests {
         course.prompt_tokens = course.prompt_tokens.max(told.prompt_tokens);
         course.output_tokens = course.output_tokens.max(told.output_tokens);
         course.cached_tokens = course.cached_tokens.max(told.cached_tokens);
+        if told.moment == Moment::Finished && course.at(Moment::Finished).is_none_or(|time| at_ns < time) {
+            course.finished_tokens = Some(told.output_tokens).filter(|&tokens| tokens != 0);
+        }
         let time = &mut course.times[told.moment as usize];
         *time = Some(match (*time, told.moment) {
             // A last token that is told again was not the last one.
@@ -157,11 +162,15 @@ impl Course {
         let first_token_ns = self.at(Moment::FirstToken);
         let whole = || self.preempted().filter_map(|(from, to)| Some((from, to?)));
         let before = |(from, to): (u64, u64)| to.min(first_token_ns.unwrap_or(to)).saturating_sub(from);
+        // What a front end's stop string ends is finished there, and then aborted in the engine.
         let outcome = match (self.at(Moment::Finished), self.at(Moment::Aborted)) {
+            (Some(finished_ns), Some(aborted_ns)) if finished_ns <= aborted_ns => Outcome::Finished,
             (_, Some(_)) => Outcome::Aborted,
             (Some(_), None) => Outcome::Finished,
             (None, None) => Outcome::Open,
         };
+        let finished_tokens = self.finished_tokens.filter(|_| outcome == Outcome::Finished);
+        let output_tokens = finished_tokens.unwrap_or(self.output_tokens);
         Lifecycle {
             request: self.request,
             label: self.label.as_deref().map(Into::into),
@@ -176,7 +185,7 @@ impl Course {
             preemptions: self.preempted().count() as u32,
             outcome,
             prompt_tokens: Some(self.prompt_tokens).filter(|&tokens| tokens != 0),
-            output_tokens: (outcome != Outcome::Open || self.output_tokens != 0).then_some(self.output_tokens),
+            output_tokens: (outcome != Outcome::Open || output_tokens != 0).then_some(output_tokens),
         }
     }
 

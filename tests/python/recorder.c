@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "stepscope.h"
@@ -58,9 +59,32 @@ static size_t describe(char *buffer, size_t bytes) {
   return (size_t)snprintf(buffer, bytes, "{\"recorder\": true, \"begun\": %llu}", (unsigned long long)begun);
 }
 
+/* The recorder: of every event its shape and name; wanted where $STEPSCOPE_RECORDER_RECORDING is set. */
+static uint64_t recording(void) { return getenv("STEPSCOPE_RECORDER_RECORDING") ? 2u << 8 | STEPSCOPE_LEVEL_DETAIL : 0; }
+static uint64_t intern(const char *text, size_t bytes) { return (uintptr_t)strndup(text, bytes); }
+static uint64_t now(void) { return 1; }
+static uint64_t ticks_at(uint64_t monotonic_ns) { return monotonic_ns; }
+static void span_begin(uint64_t name, uint64_t category, uint32_t level) { (void)name, (void)category, (void)level; }
+static void span_end(const stepscope_argument *list, size_t count, uint64_t ns) { (void)list, (void)count, (void)ns; }
+static void event(const stepscope_event *told) {
+  say("event %u %s %llu\n", told->shape, (const char *)(uintptr_t)told->name, (unsigned long long)told->argument_count);
+}
+static void track(uint64_t number, uint64_t name) { say("track %d %s\n", number != 0, (const char *)(uintptr_t)name); }
+static uint64_t request_number(const char *id, size_t bytes) { return bytes ? (uint64_t)(unsigned char)id[0] : 1; }
+static void request(const stepscope_request *told) {
+  say("request %llu %u\n", (unsigned long long)told->request, told->moment);
+}
+static void served(uint64_t iteration, const uint64_t *requests, const uint32_t *tokens, size_t count) {
+  say("served %llu", (unsigned long long)iteration);
+  for (size_t i = 0; i < count; i++) say(" %c=%u", (int)requests[i], tokens[i]);
+  say("\n");
+}
+
 __attribute__((visibility("default"))) const stepscope_api *stepscope_get_api(uint32_t abi) {
   static stepscope_api api = {STEPSCOPE_ABI, sizeof(stepscope_api), join,   claim_steps, step_begin,  step_batch,
-                              step_end,      leave,                 reason, describe,    step_stream, NULL};
+                              step_end,      leave,                 reason, describe,    step_stream, NULL,
+                              recording,     intern,                now,    ticks_at,    span_begin,  span_end,
+                              event,         track,                 request_number,      request,     served};
   /* To play a library of another interface, and an older one of this. */
   const char *spoken = getenv("STEPSCOPE_RECORDER_ABI");
   if (getenv("STEPSCOPE_RECORDER_FIRST_TABLE")) api.size = offsetof(stepscope_api, step_stream);

@@ -1,15 +1,10 @@
 """Which stream an iteration works on is told from PyTorch, and never at the engine's cost."""
 
-import contextlib
 import json
 import os
-import re
-import subprocess
-import sys
-import time
 import unittest
-import urllib.request
 
+import served
 import support
 
 FAKE = os.path.join(support.HERE, "fake_torch")
@@ -95,37 +90,19 @@ asyncio.run(later()); variadic()
         self.assertEqual(self.calls(), ["stream 0x7"])
 
 
-def eventually(what, look):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"{what} did not come about")
-
-
-class Measured(support.Case):
+class Measured(served.Case):
     """The whole way, with a driver that stands in: agent, sidecar, ledger."""
-
-    def ask(self, path, body=None):
-        request = urllib.request.Request(self.url + path, data=None if body is None else json.dumps(body).encode())
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            return reply.read().decode()
 
     def capture(self, profiler):
         started = json.loads(self.ask("/start_profile", {"profiler": profiler, "max_iterations": 4}))
         path = "/stepscope/v1/captures/" + started["capture_id"]
-        capture = eventually(
+        capture = served.eventually(
             "the capture", lambda: (lambda c: c if c["state"] == "done" else None)(json.loads(self.ask(path)))
         )
         rows = [json.loads(line) for line in self.ask(path + "/iterations").splitlines()]
         return capture, rows
 
     def test_a_window_of_cuda_has_times_on_the_device_and_one_of_steps_has_none(self):
-        folder, segments = self.folder, os.path.join(self.folder, "segments")
-        variables = {name: value for name, value in os.environ.items() if not name.startswith("STEPSCOPE_")}
-        variables.update(STEPSCOPE_DIR=segments, PYTHONPATH=support.HERE)
         driver = {
             "LD_LIBRARY_PATH": os.path.dirname(os.environ["STEPSCOPE_TEST_DRIVER"]),
             "STEPSCOPE_TEST_CUDA_CONTEXT": "1",
@@ -133,31 +110,18 @@ class Measured(support.Case):
         }
         code = "import time\n" + TORCH + ENGINE + "torch.cuda.init()\n"
         code += "while True: engine.step(1); time.sleep(0.001)"
-        with contextlib.ExitStack() as stack:
+        with self.sidecar():
+            self.engine(code, **driver)
+            served.eventually("the rank", lambda: json.loads(self.ask("/stepscope/v1/status"))["ranks"])
+            self.measured()
 
-            def start(command, log, **environment):
-                process = subprocess.Popen(command, env={**variables, **environment}, cwd=folder, stderr=log)
-                stack.callback(process.wait)
-                stack.callback(process.kill)
-
-            log = stack.enter_context(open(os.path.join(folder, "log"), "w+", encoding="utf-8"))
-            start([sys.executable, "-c", code], None, **driver)
-            command = os.path.join(os.path.dirname(sys.executable), "stepscope")
-            start([command, "serve", "--listen", "127.0.0.1:0", "--data", os.path.join(folder, "data")], log)
-
-            def address():
-                with open(log.name, encoding="utf-8") as lines:
-                    return re.search(r"listening on (http://127\.0\.0\.1:\d+)\n", lines.read())
-
-            self.url = eventually("the sidecar", address).group(1)
-            eventually("the rank", lambda: json.loads(self.ask("/stepscope/v1/status"))["ranks"])
-
-            capture, rows = self.capture("cuda")
-            self.assertEqual((capture["profiler"], len(rows)), ("cuda", 4), capture)
-            self.assertEqual(capture["ranks"][0]["profiler"]["device_times_missed"], 0, capture)
-            self.assertTrue(all(row["device_ns"] > 0 for row in rows), rows)
-            _, rows = self.capture("steps")
-            self.assertEqual([row["device_ns"] for row in rows], [None] * 4)
+    def measured(self):
+        capture, rows = self.capture("cuda")
+        self.assertEqual((capture["profiler"], len(rows)), ("cuda", 4), capture)
+        self.assertEqual(capture["ranks"][0]["profiler"]["device_times_missed"], 0, capture)
+        self.assertTrue(all(row["device_ns"] > 0 for row in rows), rows)
+        _, rows = self.capture("steps")
+        self.assertEqual([row["device_ns"] for row in rows], [None] * 4)
 
 
 if __name__ == "__main__":

@@ -77,9 +77,11 @@ def main():
         Engine("hooked", ours, options, work, LOGGED, STEPSCOPE_DIR=segments) as engine,
         Sidecar(options.stepscope, work, segments) as sidecar,
     ):
-        # As many segments as ranks: the API server and the scheduler loaded the plugin too.
-        check.assertEqual(len(os.listdir(segments)), ranks)
-        eventually("every rank is attached", lambda: len(sidecar.get("status")["ranks"]) == ranks, 30, sidecar.alive)
+        # The API server and the engine core, which this executor gives a process of its own, are sources of spans.
+        check.assertEqual(len(os.listdir(segments)), ranks + 2)
+        eventually("every rank is attached", lambda: len(sidecar.ranks()) == ranks, 30, sidecar.alive)
+        labels = sorted(one["label"] for one in sidecar.get("status")["ranks"] if one["role"] == "source")
+        check.assertEqual(labels, ["api server", "engine core dp0"])
         print("the same text, idle and recorded", flush=True)
         check.assertEqual(one_at_a_time(engine), expected)
         capture = sidecar.start()["capture_id"]
@@ -99,10 +101,10 @@ def main():
         print("a window that was armed on an idle engine", flush=True)
         # Only a group that has been quiet for a while counts as idle; one that runs is given time to see the order.
         def idle():
-            return not any(rank["iterations_per_second"] for rank in sidecar.get("status")["ranks"])
+            return not any(rank["iterations_per_second"] for rank in sidecar.ranks())
 
         eventually("the engine is idle", idle, 60)
-        numbers = {rank["begun"] for rank in sidecar.get("status")["ranks"]}
+        numbers = {rank["begun"] for rank in sidecar.ranks()}
         begun = max(engine.iterations()) + 1
         check.assertEqual(numbers, {begun})
         capture = sidecar.start(delay_iterations=3, max_iterations=5)["capture_id"]

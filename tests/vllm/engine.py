@@ -182,6 +182,10 @@ class Sidecar(Process):
     def get(self, path):
         return json.loads(call(f"{self.url}/stepscope/v1/{path}"))
 
+    def ranks(self) -> list:
+        """Those that run iterations: the API server and an engine core of its own are there too, as sources of spans."""
+        return [rank for rank in self.get("status")["ranks"] if rank["role"] == "rank"]
+
     def start(self, **body) -> dict:
         return json.loads(call(f"{self.url}/start_profile", body, "POST"))
 

@@ -66,7 +66,7 @@ def main():
     with Sidecar(options.stepscope, work, segments) as sidecar:
         python = os.path.join(work, "venv/bin/python")
         with Engine("nsys", python, options, work, before=line, **spawn) as engine:
-            eventually("the ranks are seen", lambda: len(sidecar.get("ranks")["ranks"]) == ranks, 60)
+            eventually("the ranks are seen", lambda: len(sidecar.ranks()) == ranks, 60)
             with Traffic(engine):
                 started = sidecar.start(delay_iterations=DELAY, max_iterations=COUNT)
                 manifest = sidecar.finished(started["capture_id"])

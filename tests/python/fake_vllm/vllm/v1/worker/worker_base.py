@@ -56,7 +56,7 @@ class WorkerWrapperBase:
 
 
 def scheduled(tokens):
-    return SimpleNamespace(total_num_scheduled_tokens=tokens)
+    return SimpleNamespace(total_num_scheduled_tokens=tokens, num_scheduled_tokens={"a": tokens} if tokens else {})
 
 
 def batch(new, made):
@@ -78,6 +78,6 @@ def config(runner_type="generate", instance_id="77", **parallel):
     known.update(parallel)
     return SimpleNamespace(
         parallel_config=SimpleNamespace(**known),
-        model_config=SimpleNamespace(runner_type=runner_type),
+        model_config=SimpleNamespace(runner_type=runner_type, is_moe=False),
         instance_id=instance_id,
     )

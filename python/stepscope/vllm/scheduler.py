@@ -1,0 +1,285 @@
+"""The engine core: what becomes of each request, and how the scheduler fares.
+
+Of every request in flight its moments are kept, whether somebody captures or not: when it arrived, was queued, scheduled,
+put back, and had its first token. So the life of a request that was under way when a capture began is told whole, as soon as
+it begins. Kept are a few numbers, on vLLM's own request object, which takes them along when it goes. Per iteration and
+token nothing is done: a first token is looked for only while some request awaits its own.
+
+While a capture records there are besides, once per iteration: how many requests run and wait, how much of the KV cache is in
+use, the gap since the step before, and spans of ``schedule`` and ``update_from_output``.
+
+Times are the monotonic clock's; ``arrival_time`` is the wall clock's, and taken by its age.
+"""
+
+import time
+from time import monotonic_ns
+
+from stepscope.vllm.identity import engine_core
+from stepscope.vllm.state import check, plugin
+
+MODULE = "vllm.v1.core.sched.scheduler"
+CATEGORY = "scheduler"
+DETAIL = 2
+
+#: ``STEPSCOPE_REQUEST_*``
+ARRIVED, QUEUED, SCHEDULED, FIRST_TOKEN, PREEMPTED, LAST_TOKEN, FINISHED, ABORTED = range(1, 9)
+#: Numbers kept of one request, two per moment. One that is put back more often is told of as it happens, but not kept.
+MOST_KEPT = 64
+
+EXPECTED = {
+    "schedule": ("self", "throttle_prefills"),
+    "update_from_output": ("self", "scheduler_output", "model_runner_output"),
+    "add_request": ("self", "request"),
+    "get_request_counts": ("self",),
+    "get_kv_cache_usage": ("self",),
+    "_preempt_request": ("self", "request", "timestamp", "drop_stale_output"),
+    "_free_request": ("self", "request", "delay_free_blocks"),
+}
+
+
+class Life:
+    """A request in flight."""
+
+    __slots__ = ("id", "prompt_tokens", "cached_tokens", "moments", "capture", "told", "skips")
+
+    def __init__(self, request):
+        self.id = request.request_id
+        self.prompt_tokens = request.num_prompt_tokens
+        self.cached_tokens = 0
+        now = monotonic_ns()
+        age_ns = int((time.time() - request.arrival_time) * 1e9)
+        #: ``[moment, at, moment, at, ...]``, in order.
+        self.moments = [ARRIVED, now - max(age_ns, 0), QUEUED, now]
+        #: The capture that knows the first ``told`` of these numbers.
+        self.capture = 0
+        self.told = 0
+        self.skips = False
+
+    def add(self, moment, at):
+        self.moments.append(moment)
+        self.moments.append(at)
+
+
+class Watch:
+    """What is kept of one scheduler."""
+
+    def __init__(self, native):
+        self.native = native
+        self.capture = 0
+        #: Requests that were scheduled and have no token yet, by id.
+        self.awaiting = {}
+        self.returned_ns = 0
+        self.had_work = False
+        self.gap_ns = 0
+        self.schedule_span = native.span("schedule", CATEGORY, level=DETAIL)
+        self.update_span = native.span("update_from_output", CATEGORY, level=DETAIL)
+
+    def added(self, scheduler, request):
+        # Not the next part of a streamed prompt: that is the request which is there already.
+        if scheduler.requests.get(request.request_id) is request:
+            life = request._stepscope_life = Life(request)
+            self.tell(request, life)
+
+    def begins(self, scheduler):
+        """Before each ``schedule``: whether a capture records. A new one is told of all that is in flight."""
+        recording = self.native.recording()
+        if recording:
+            self.gap_ns = monotonic_ns() - self.returned_ns
+            if recording >> 8 != self.capture:
+                self.capture = recording >> 8
+                for request in scheduler.requests.values():
+                    life = getattr(request, "_stepscope_life", None)
+                    if life is not None:
+                        self.tell(request, life)
+        return recording
+
+    def scheduled(self, scheduler, output, recording):
+        now = monotonic_ns()
+        cached = output.scheduled_cached_reqs
+        for new in output.scheduled_new_reqs:
+            self.runs(scheduler, new.req_id, now, new.num_computed_tokens)
+        if cached.resumed_req_ids:
+            for request_id in cached.resumed_req_ids:
+                self.runs(scheduler, request_id, now, 0)
+        has_work = output.total_num_scheduled_tokens > 0
+        if recording:
+            self.count(scheduler, has_work)
+        self.returned_ns, self.had_work = now, has_work
+
+    def runs(self, scheduler, request_id, now, computed_tokens):
+        """Computed for the first time, or again."""
+        request = scheduler.requests.get(request_id)
+        life = getattr(request, "_stepscope_life", None)
+        if life is None:
+            return
+        if len(life.moments) == 4:
+            life.cached_tokens = computed_tokens
+        if not request.num_output_tokens:
+            self.awaiting[request_id] = request
+        self.happened(request, life, SCHEDULED, now)
+
+    def preempted(self, request):
+        life = getattr(request, "_stepscope_life", None)
+        if life is not None:
+            life.skips = len(life.moments) >= MOST_KEPT
+            self.happened(request, life, PREEMPTED, monotonic_ns())
+
+    def happened(self, request, life, moment, at):
+        if not life.skips:
+            life.add(moment, at)
+            self.tell(request, life)
+        else:
+            if self.native.recording() >> 8 == life.capture != 0:
+                self.native.moments(life.id, False, [moment, at], 0, self.tokens(request, life))
+            life.skips = moment == PREEMPTED
+
+    def updated(self):
+        """After each ``update_from_output`` while some request awaits its first token."""
+        for request_id, request in list(self.awaiting.items()):
+            if request.num_output_tokens:
+                del self.awaiting[request_id]
+                life = request._stepscope_life
+                life.add(FIRST_TOKEN, monotonic_ns())
+                self.tell(request, life)
+
+    def freed(self, request):
+        """It ends: as it is due, or given up."""
+        life = getattr(request, "_stepscope_life", None)
+        if life is None:
+            return
+        awaited = self.awaiting.pop(request.request_id, None)
+        request._stepscope_life = None
+        if not self.native.recording():
+            return
+        now = monotonic_ns()
+        if awaited is not None and request.num_output_tokens:
+            life.add(FIRST_TOKEN, now)
+        if request.status.name in ("FINISHED_ABORTED", "FINISHED_ERROR"):
+            life.add(ABORTED, now)
+        else:
+            if request.num_output_tokens:
+                life.add(LAST_TOKEN, now)
+            life.add(FINISHED, now)
+        self.tell(request, life)
+
+    def tell(self, request, life):
+        """Tells a capture what it does not know yet."""
+        recording = self.native.recording()
+        if recording:
+            if life.capture != recording >> 8:
+                life.capture, life.told = recording >> 8, 0
+            self.native.moments(life.id, life.told == 0, life.moments, life.told, self.tokens(request, life))
+            life.told = len(life.moments)
+
+    @staticmethod
+    def tokens(request, life):
+        return life.prompt_tokens, request.num_output_tokens, life.cached_tokens
+
+    def count(self, scheduler, has_work):
+        counter = self.native.counter
+        running, waiting = scheduler.get_request_counts()
+        counter("requests running", running, CATEGORY)
+        counter("requests waiting", waiting, CATEGORY)
+        counter("kv cache use", scheduler.get_kv_cache_usage(), CATEGORY)
+        if has_work and self.had_work:
+            counter("step gap ms", self.gap_ns / 1e6, CATEGORY)
+
+
+def install(module) -> None:
+    """Puts the hooks on ``Scheduler``; none at all if it is not what we know."""
+    scheduler_class = module.Scheduler
+    if "_stepscope_watch" in vars(scheduler_class):
+        return
+    check(scheduler_class, EXPECTED, "no requests will be seen")
+    for name, hook in _hooks(scheduler_class).items():
+        setattr(scheduler_class, name, hook)
+    scheduler_class._stepscope_watch = None
+
+
+def _hooks(scheduler_class) -> dict:
+    begin, add, free = scheduler_class.__init__, scheduler_class.add_request, scheduler_class._free_request
+    schedule, update = scheduler_class.schedule, scheduler_class.update_from_output
+    preempt = scheduler_class._preempt_request
+
+    def hooked_init(self, *args, **kwargs):
+        begin(self, *args, **kwargs)
+        try:
+            # The workers are there: one in this process has joined as the rank that it is.
+            native = plugin.joined(engine_core(self.vllm_config))
+            if native is not None:
+                self._stepscope_watch = Watch(native)
+        except Exception as error:
+            plugin.problem("scheduler", error)
+
+    def hooked_add_request(self, request):
+        add(self, request)
+        watch = self._stepscope_watch
+        if watch is not None:
+            try:
+                watch.added(self, request)
+            except Exception as error:
+                plugin.problem("add_request", error)
+
+    def hooked_schedule(self, throttle_prefills=False):
+        watch = self._stepscope_watch
+        if watch is None:
+            return schedule(self, throttle_prefills)
+        recording = 0
+        try:
+            recording = watch.begins(self)
+        except Exception as error:
+            plugin.problem("schedule", error)
+        if recording:
+            with watch.schedule_span as span:
+                output = schedule(self, throttle_prefills)
+                span.set(tokens=output.total_num_scheduled_tokens, requests=len(output.num_scheduled_tokens))
+        else:
+            output = schedule(self, throttle_prefills)
+        try:
+            watch.scheduled(self, output, recording)
+        except Exception as error:
+            plugin.problem("schedule", error)
+        return output
+
+    def hooked_update_from_output(self, scheduler_output, model_runner_output):
+        watch = self._stepscope_watch
+        if watch is None:
+            return update(self, scheduler_output, model_runner_output)
+        if watch.native.recording():
+            with watch.update_span:
+                outputs = update(self, scheduler_output, model_runner_output)
+        else:
+            outputs = update(self, scheduler_output, model_runner_output)
+        if watch.awaiting:
+            try:
+                watch.updated()
+            except Exception as error:
+                plugin.problem("update_from_output", error)
+        return outputs
+
+    def hooked_preempt_request(self, request, timestamp, drop_stale_output=False):
+        preempt(self, request, timestamp, drop_stale_output)
+        watch = self._stepscope_watch
+        if watch is not None:
+            try:
+                watch.preempted(request)
+            except Exception as error:
+                plugin.problem("preemption", error)
+
+    def hooked_free_request(self, request, delay_free_blocks=False):
+        watch = self._stepscope_watch
+        if watch is not None:
+            try:
+                watch.freed(request)
+            except Exception as error:
+                plugin.problem("end of a request", error)
+        return free(self, request, delay_free_blocks)
+
+    return {
+        "__init__": hooked_init,
+        "add_request": hooked_add_request,
+        "schedule": hooked_schedule,
+        "update_from_output": hooked_update_from_output,
+        "_preempt_request": hooked_preempt_request,
+        "_free_request": hooked_free_request,
+    }
