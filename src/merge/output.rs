@@ -32,13 +32,13 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Begins `NAME.part`.
+    /// Begins `NAME.PID.part`: two merges into one file must not take each other's.
     ///
     /// # Errors
     /// What the system says.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let mut part = path.to_owned().into_os_string();
-        part.push(".part");
+        part.push(format!(".{}.part", std::process::id()));
         let part = PathBuf::from(part);
         let file = File::create(&part)?;
         let ending = path.extension().unwrap_or_default().as_encoded_bytes();
