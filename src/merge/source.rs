@@ -97,6 +97,18 @@ fn window_bytes(head: &[u8]) -> usize {
             let base = 1usize << (10 + (window >> 3)).min(40);
             base + base / 8 * usize::from(window & 7)
         }
+        // One segment: the window is all of the frame, whose length stands behind the dictionary's number.
+        [0x28, 0xb5, 0x2f, 0xfd, descriptor, rest @ ..] => {
+            let length = match descriptor >> 6 {
+                0 => 1,
+                more => 1usize << more,
+            };
+            let number = [0, 1, 2, 4][usize::from(descriptor & 3)];
+            let Some(length) = rest.get(number..number + length) else { return 1 << LARGEST_WINDOW_LOG };
+            let bytes = length.iter().rev().fold(0u64, |sum, &byte| sum << 8 | u64::from(byte));
+            // Two bytes count from 256.
+            usize::try_from(bytes + if length.len() == 2 { 256 } else { 0 }).unwrap_or(usize::MAX)
+        }
         _ => 1 << LARGEST_WINDOW_LOG,
     }
 }
@@ -192,5 +204,12 @@ mod tests {
         };
         assert_eq!(window_bytes(&head(3)), 2 << 20);
         assert_eq!(window_bytes(&head(19)), 8 << 20);
+        // Of what is packed in one piece, the window is all of it.
+        for count in [1, 255, 256, 300, 70_000] {
+            let mut packer = zstd::bulk::Compressor::new(3).expect("compressor");
+            packer.set_parameter(zstd::zstd_safe::CParameter::ContentSizeFlag(true)).expect("set");
+            let packed = packer.compress(&vec![b'x'; count]).expect("packed");
+            assert_eq!(window_bytes(&packed), count);
+        }
     }
 }
