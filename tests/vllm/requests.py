@@ -21,6 +21,8 @@ from engine import options as options_of  # noqa: E402
 
 #: Of 128 tokens each: four requests of 300 do not fit at once.
 SMALL_CACHE = ["--num-gpu-blocks-override", "10", "--no-enable-prefix-caching"]
+#: That nothing is dropped where the sidecar gets no processor for seconds: what is lost then is another check's matter.
+ROOM = {"STEPSCOPE_SEGMENT_BYTES": str(32 << 20)}
 CLIENTS, TURNS = 6, 4
 GIVEN_UP_AFTER = 5
 #: Clocks of two processes, and what it takes to say it.
@@ -210,7 +212,7 @@ def main():
     os.makedirs(segments, mode=0o700)
     ours = os.path.join(work, "venv", "bin", "python")
     with (
-        Engine("requests", ours, options, work, SMALL_CACHE, STEPSCOPE_DIR=segments) as engine,
+        Engine("requests", ours, options, work, SMALL_CACHE, STEPSCOPE_DIR=segments, **ROOM) as engine,
         Sidecar(options.stepscope, work, segments) as sidecar,
     ):
         eventually("every rank is attached", lambda: len(sidecar.ranks()) == ranks, 30, sidecar.alive)
