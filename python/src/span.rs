@@ -231,8 +231,12 @@ impl Span {
             return;
         }
         let mut arguments = Arguments::new();
-        for some in [&self.arguments, &open.arguments].into_iter().flatten() {
-            arguments.extend(some.bind(py));
+        if let Some(given) = &self.arguments {
+            arguments.extend(given.bind(py));
+        }
+        // A copy: a value's own `__str__` may let another thread add to these.
+        if let Some(late) = open.arguments.and_then(|late| late.bind(py).copy().ok()) {
+            arguments.extend(&late);
         }
         if let Some(name) = failure {
             arguments.push(texts::handle(intern!(py, "error").as_any()), &name);

@@ -154,22 +154,23 @@ print(s.requests, s._stepscope_watch.awaiting, seen.drain(), seen.dropped())
 """)
         self.assertEqual(out, ["{} {} [] 0"])
 
-    def test_the_queue_the_cache_and_the_gap_are_counters_of_each_step(self):
+    def test_the_queue_and_the_cache_are_counters_that_change_and_the_gap_is_one_of_each_step(self):
         out = self.engine("""
 s = engine(slots=2)
 seen = segment.own()
 seen.start()
 for name in "abc": s.add_request(Request(name, output_tokens=2))
-step(s, 2)
+step(s, 3)
 events = seen.events()
 for name in ("requests running", "requests waiting", "kv cache use", "step gap ms"):
     print(name, [event["end"] if name != "step gap ms" else event["end"] >= 0 for event in events if event["name"] == name])
 spans = [event for event in events if event["shape"] == "span"]
 print([(span["name"], span["category"], span["arguments"]) for span in spans])
 """)
-        self.assertEqual(out[:4], ["requests running [2.0, 2.0]", "requests waiting [1.0, 1.0]", "kv cache use [1.0, 1.0]", "step gap ms [True]"])
-        batch, update = ("schedule", "scheduler", {"tokens": 2, "requests": 2}), ("update_from_output", "scheduler", {})
-        self.assertEqual(out[4], str([batch, update] * 2))
+        self.assertEqual(out[:4], ["requests running [2.0, 1.0]", "requests waiting [1.0, 0.0]", "kv cache use [1.0, 0.5]", "step gap ms [True, True]"])
+        batch, last = (("schedule", "scheduler", {"tokens": count, "requests": count}) for count in (2, 1))
+        update = ("update_from_output", "scheduler", {})
+        self.assertEqual(out[4], str([batch, update, batch, update, last, update]))
 
     def test_where_the_engine_core_is_the_rank_nothing_joins_twice(self):
         out = self.engine("""

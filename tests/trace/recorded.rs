@@ -220,6 +220,25 @@ fn the_stages_of_a_request_add_up_to_its_end_to_end_time_and_arrows_lead_to_what
     assert!(!each_lifecycle(&fragments, &not_told, &mut |_| unreachable!()));
 }
 
+/// A stop string is found in the front end, which then has the engine abort what runs on for a step or two.
+#[test]
+fn what_a_front_end_finished_before_the_engine_aborted_it_is_finished_and_has_the_tokens_it_had_then() {
+    let of = |what, ms: u64, output_tokens| match moment(1, what, ms * 1_000_000) {
+        Event::Request(told) => Event::Request(RequestMoment { output_tokens, ..told }),
+        other => other,
+    };
+    let outcome = |finished_ms| {
+        let dir = tempfile::tempdir().unwrap();
+        let told = vec![of(Moment::Queued, 5, 0), of(Moment::Aborted, 7, 5), of(Moment::Finished, finished_ms, 3)];
+        let (fragments, _) = exported(dir.path(), told, &with_requests());
+        let mut seen = None;
+        each_lifecycle(&fragments, &with_requests(), &mut |one| seen = Some((one.outcome, one.output_tokens)));
+        seen.unwrap()
+    };
+    assert_eq!(outcome(6), (Outcome::Finished, Some(3)));
+    assert_eq!(outcome(8), (Outcome::Aborted, Some(5)));
+}
+
 #[test]
 fn the_ledger_says_what_was_computed_of_each_request_when_asked() {
     let dir = tempfile::tempdir().unwrap();

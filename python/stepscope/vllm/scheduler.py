@@ -5,8 +5,8 @@ put back, and had its first token. So the life of a request that was under way w
 it begins. Kept are a few numbers, on vLLM's own request object, which takes them along when it goes. Per iteration and
 token nothing is done: a first token is looked for only while some request awaits its own.
 
-While a capture records there are besides, once per iteration: how many requests run and wait, how much of the KV cache is in
-use, the gap since the step before, and spans of ``schedule`` and ``update_from_output``.
+While a capture records there are besides: how many requests run and wait and how much of the KV cache is in use, whenever that
+changes, and of each iteration the gap since the step before, and spans of ``schedule`` and ``update_from_output``.
 
 Times are the monotonic clock's; ``arrival_time`` is the wall clock's, and taken by its age.
 """
@@ -71,6 +71,8 @@ class Watch:
         self.returned_ns = 0
         self.had_work = False
         self.gap_ns = 0
+        #: What the counters stand at in this capture.
+        self.counted = {}
         self.schedule_span = native.span("schedule", CATEGORY, level=DETAIL)
         self.update_span = native.span("update_from_output", CATEGORY, level=DETAIL)
 
@@ -87,6 +89,7 @@ class Watch:
             self.gap_ns = monotonic_ns() - self.returned_ns
             if recording >> 8 != self.capture:
                 self.capture = recording >> 8
+                self.counted.clear()
                 for request in scheduler.requests.values():
                     life = getattr(request, "_stepscope_life", None)
                     if life is not None:
@@ -176,13 +179,18 @@ class Watch:
         return life.prompt_tokens, request.num_output_tokens, life.cached_tokens
 
     def count(self, scheduler, has_work):
-        counter = self.native.counter
         running, waiting = scheduler.get_request_counts()
-        counter("requests running", running, CATEGORY)
-        counter("requests waiting", waiting, CATEGORY)
-        counter("kv cache use", scheduler.get_kv_cache_usage(), CATEGORY)
+        self.stands_at("requests running", running)
+        self.stands_at("requests waiting", waiting)
+        self.stands_at("kv cache use", scheduler.get_kv_cache_usage())
         if has_work and self.had_work:
-            counter("step gap ms", self.gap_ns / 1e6, CATEGORY)
+            self.native.counter("step gap ms", self.gap_ns / 1e6, CATEGORY)
+
+    def stands_at(self, name, value):
+        """A counter keeps its value until it is told another one."""
+        if self.counted.get(name) != value:
+            self.counted[name] = value
+            self.native.counter(name, value, CATEGORY)
 
 
 def install(module) -> None:
