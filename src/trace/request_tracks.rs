@@ -70,13 +70,10 @@ impl RequestTracks {
         };
         writer.slice(slice("request", begin_ns, ended_ns, &[]), &arguments)?;
         let begins = [Flow::new(course.request, FlowStep::Begin)];
-        let ends = [Flow::new(course.request, FlowStep::End)];
         for (stage, from_ns, to_ns) in stages {
-            let flows: &[Flow] = match stage {
-                "prefill" => &begins,
-                "finish" => &ends,
-                _ => &[],
-            };
+            // Their arrows need no end: the last iteration is one, and what follows may take no time at all, which viewers do not
+            // take for a slice.
+            let flows: &[Flow] = if stage == "prefill" { &begins } else { &[] };
             let open: &[Argument<'_>] = if to_ns.is_none() { &[("open", Value::Flag(true))] } else { &[] };
             let to_ns = to_ns.unwrap_or(open_ns);
             writer.slice(slice(stage, from_ns, to_ns, flows), open)?;

@@ -167,10 +167,10 @@ class Traffic:
 class Sidecar(Process):
     """`stepscope serve`, ready when constructed."""
 
-    def __init__(self, command, folder, segments):
+    def __init__(self, command, folder, segments, data=None):
         self.url = f"http://127.0.0.1:{free_port()}"
         listen = self.url.removeprefix("http://")
-        data = os.path.join(folder, "data")
+        data = data or os.path.join(folder, "data")
         arguments = [command, "serve", "--listen", listen, "--data", data, "--dir", segments]
         super().__init__("sidecar", arguments, folder, surroundings())
         try:
