@@ -42,7 +42,25 @@ pub fn capture(capture: &Capture) -> String {
         out.push('\n');
         out.push_str(&ranks(capture));
     }
+    if !capture.sources.is_empty() {
+        out.push('\n');
+        out.push_str(&sources(capture));
+    }
+    let sparsest = capture.sampling.iter().map(|sampling| sampling.one_in).max().unwrap_or(1);
+    if sparsest > 1 {
+        let _ =
+            writeln!(out, "\nof the requests one in {sparsest} was recorded at times, because records were dropped");
+    }
     out
+}
+
+/// Processes that run no iterations.
+fn sources(capture: &Capture) -> String {
+    let rows = capture.sources.iter().map(|source| {
+        let label = if source.label.is_empty() { "(no name)" } else { &source.label };
+        vec![label.into(), source.pid.to_string(), source.records.to_string(), source.dropped.to_string()]
+    });
+    columns(&["ALSO TOLD", "PID", "RECORDS", "DROPPED"], &[1, 2, 3], rows)
 }
 
 /// `done, complete, closed by stop`.

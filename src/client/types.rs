@@ -105,6 +105,33 @@ pub struct Rank {
     pub closed_by: Option<String>,
 }
 
+/// A process that runs no iterations, and told of itself.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Source {
+    /// What people call it.
+    #[serde(deserialize_with = "lenient")]
+    pub label: String,
+    /// Process id in the engine's pid namespace.
+    #[serde(deserialize_with = "lenient")]
+    pub pid: u32,
+    /// Records kept.
+    #[serde(deserialize_with = "lenient")]
+    pub records: u64,
+    /// Records dropped because there was no room for them.
+    #[serde(deserialize_with = "lenient")]
+    pub dropped: u64,
+}
+
+/// How many of the requests were recorded from some moment on.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Sampling {
+    /// One in so many.
+    #[serde(deserialize_with = "lenient")]
+    pub one_in: u64,
+}
+
 /// A capture: the answer of start, stop and `captures/{id}`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -142,6 +169,12 @@ pub struct Capture {
     /// What happened, rank by rank.
     #[serde(deserialize_with = "readable")]
     pub ranks: Vec<Rank>,
+    /// What processes told that run no iterations.
+    #[serde(deserialize_with = "readable")]
+    pub sources: Vec<Source>,
+    /// How many of the requests were recorded.
+    #[serde(deserialize_with = "readable")]
+    pub sampling: Vec<Sampling>,
     /// Records kept.
     #[serde(deserialize_with = "lenient")]
     pub records: u64,

@@ -24,6 +24,19 @@ fn an_incomplete_and_a_failed_one_say_why() {
 }
 
 #[test]
+fn what_others_told_and_what_was_left_out_is_said() {
+    let mut document: serde_json::Value = serde_json::from_str(&super::capture("done", "true")).unwrap();
+    document["sources"] = serde_json::json!([
+        {"label": "engine core dp0", "pid": 4711, "records": 2894, "dropped": 0},
+        {"label": "", "pid": 12, "records": 7, "dropped": 12_345},
+    ]);
+    document["sampling"] =
+        serde_json::json!([{"at_ns": 1, "one_in": 1}, {"at_ns": 2, "one_in": 4}, {"at_ns": 3, "one_in": 2}]);
+    let capture: Capture = serde_json::from_value(document).unwrap();
+    insta::assert_snapshot!(table::capture(&capture));
+}
+
+#[test]
 fn two_jobs_get_a_column_of_their_own() {
     let mut capture = capture("done", "true");
     capture.ranks[0].job = "other".into();
