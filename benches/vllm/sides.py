@@ -69,7 +69,7 @@ class Watched:
 
     def __init__(self, engine, sidecar):
         self.engine, self.sidecar = engine, sidecar
-        if "execute_model" not in engine.hello["hooks"]:
+        if not {"execute_model", "update_from_output"} <= set(engine.hello["hooks"]):
             raise RuntimeError(f"our package is not in this vLLM: {engine.hello}")
         self.steps = eventually("the rank is attached", self.rank, 30, sidecar.alive)["begun"]
 

@@ -24,38 +24,39 @@ PROMPT = [11, 12, 13, 14]
 
 
 class Hooks:
-    """Our package's hooks on vLLM's worker wrapper, to be taken off and put back."""
+    """Our package's hooks on classes of vLLM, to be taken off and put back."""
 
-    def __init__(self, wrapper):
-        self.wrapper = wrapper
-        self.original = dict(vars(wrapper))
-        self.ours = {}
+    def __init__(self, *classes):
+        self.original = [(one, dict(vars(one))) for one in classes]
+        self.ours = []
 
     def found(self):
         """To be called once the engine is up; names what our package replaced."""
-        now = vars(self.wrapper).items()
-        self.ours = {name: value for name, value in now if callable(value) and self.original.get(name) is not value}
-        return sorted(self.ours)
+        for one, original in self.original:
+            for name, value in vars(one).items():
+                if callable(value) and original.get(name) is not value:
+                    self.ours.append((one, name, value, original.get(name)))
+        return sorted(name for _, name, _, _ in self.ours)
 
     def put(self, on):
         if not self.ours:
             raise RuntimeError("our package put no hooks here")
-        for name, ours in self.ours.items():
-            if on:
-                setattr(self.wrapper, name, ours)
-            elif name in self.original:
-                setattr(self.wrapper, name, self.original[name])
-            elif name in vars(self.wrapper):
-                delattr(self.wrapper, name)
+        for one, name, ours, original in self.ours:
+            if on or original is not None:
+                setattr(one, name, ours if on else original)
+            elif name in vars(one):
+                delattr(one, name)
 
 
 def boot(model, torch_folder):
     """The engine and the hooks on it, warmed up."""
     from vllm import EngineArgs, LLMEngine
     from vllm.config import ProfilerConfig
+    from vllm.v1.core.sched.scheduler import Scheduler
+    from vllm.v1.engine.output_processor import OutputProcessor
     from vllm.v1.worker.worker_base import WorkerWrapperBase
 
-    hooks = Hooks(WorkerWrapperBase)
+    hooks = Hooks(WorkerWrapperBase, Scheduler, OutputProcessor)
     profiler = ProfilerConfig(profiler="torch", torch_profiler_dir=torch_folder) if torch_folder else ProfilerConfig()
     arguments = EngineArgs(
         model=model,

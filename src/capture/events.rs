@@ -99,6 +99,11 @@ impl Events {
         self.sources().any(|(source, _)| source == id)
     }
 
+    /// Whether nobody is asked.
+    pub(super) fn is_nobody(&self) -> bool {
+        self.asked.is_empty()
+    }
+
     /// Nothing more is to come.
     pub(super) fn is_over(&self) -> bool {
         self.stage == Stage::Off

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use crate::collector::profiling::ProfilerCalls;
 use crate::collector::source::{SourceId, SourceIdentity};
-use crate::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentWriter};
+use crate::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentWriter, SOURCE};
 use crate::wire::clock::monotonic_ns;
 
 use super::files::{Lane, Recording};
 use super::gpus::GpuCounters;
-use super::manifest::{ClosedBy, GroupReport, Manifest};
+use super::manifest::{ClosedBy, GroupReport, Manifest, SourceReport};
 use super::profiling::Lead;
 use super::progress::{Kept, Progress};
 use super::session::{Group, Limits, Phase, Rank, Session};
@@ -40,7 +40,8 @@ pub(super) fn resume(store: &Store, manifest: &Manifest) -> Resumed {
     let groups: Vec<Group> = manifest.groups.iter().map(group).collect();
     let unfinished = store.unfinished(&id).into_iter().filter(|u| u.identity.capture_id == id.0);
     let mut to_come: BTreeMap<PathBuf, Unfinished> = unfinished.map(|u| (store.fragment(&u.identity), u)).collect();
-    let (mut ranks, mut lanes) = (Vec::new(), Vec::new());
+    let (mut ranks, mut lanes, mut sources) = (Vec::new(), Vec::new(), Vec::new());
+    manifest.request_moments = 0;
     for path in store.fragment_files(&id).unwrap_or_default() {
         let (fragment, recovered) = match FragmentWriter::append(&path) {
             Ok(opened) => opened,
@@ -59,18 +60,25 @@ pub(super) fn resume(store: &Store, manifest: &Manifest) -> Resumed {
             manifest.warnings.push(format!("{} bytes of a torn batch were cut", recovered.cut_bytes));
         }
         let identity = recovered.identity;
-        let Some(group) = group_of(&groups, &identity) else { continue };
         let kept = kept(&path, fragment.bytes());
+        manifest.request_moments += kept.moments;
+        if identity.role == SOURCE {
+            // Its rings are not looked for: what it told stands in its fragment as far as it was fetched.
+            sources.push(source(&identity, kept));
+            continue;
+        }
+        let Some(group) = group_of(&groups, &identity) else { continue };
         ranks.push(rank(&identity, group, kept));
         // It has its first anchor: what is said of that here is not used.
         let unfinished = unfinished.unwrap_or(Unfinished { identity, anchor: (0, 0, 0), dropped_total: 0 });
         lanes.push(Lane { rings: None, unfinished, fragment: Some(fragment), kept });
     }
-    for unfinished in to_come.into_values() {
+    for unfinished in to_come.into_values().filter(|unfinished| unfinished.identity.role != SOURCE) {
         let Some(group) = group_of(&groups, &unfinished.identity) else { continue };
         ranks.push(rank(&unfinished.identity, group, Kept::default()));
         lanes.push(Lane { rings: None, unfinished, fragment: None, kept: Kept::default() });
     }
+    manifest.sources = sources;
     let no_limits = Limits { duration_ns: u64::MAX, wait_ns: u64::MAX, events: 0, bytes: 0 };
     let now_ns = monotonic_ns();
     let mut session = Session::new(groups, ranks, no_limits, now_ns);
@@ -81,6 +89,18 @@ pub(super) fn resume(store: &Store, manifest: &Manifest) -> Resumed {
     let gpus = GpuCounters::left_over(store, &id);
     progress.set_gpus(gpus.report(), 0);
     Resumed { session, manifest, recording: Recording { id, lanes, gpus, progress, failed: None } }
+}
+
+/// What is said of a process that runs no iterations. How much it dropped nobody knows any more.
+fn source(identity: &FragmentIdentity, kept: Kept) -> SourceReport {
+    SourceReport {
+        job: identity.job.clone(),
+        label: identity.label.clone(),
+        engine: identity.engine.clone(),
+        pid: identity.pid,
+        records: kept.records,
+        dropped: 0,
+    }
 }
 
 fn group_of(groups: &[Group], identity: &FragmentIdentity) -> Option<usize> {

@@ -272,6 +272,10 @@ impl Running {
     }
 
     fn tell_of_events(&mut self) {
+        // Of a capture that was taken up it was said by whoever took it up.
+        if self.events.is_nobody() {
+            return;
+        }
         let kept = self.progress.kept();
         let of_sources = kept.get(self.session.ranks.len()..).unwrap_or_default();
         self.manifest.sources = self.events.report(of_sources);

@@ -160,3 +160,28 @@ fn a_sidecar_that_dies_leaves_no_recorder_on() {
         (heads() == before).then_some(())
     });
 }
+
+#[test]
+fn what_others_told_outlives_the_sidecar_that_dies_and_they_are_no_ranks() {
+    let place = Place::new();
+    let _engine = Engine::start(&place.segments(), TELLING);
+    let sidecar = Sidecar::start(&place, &["--lease-ms", "1000"]);
+    sidecar.attached(3);
+    let started = sidecar.start_profile("");
+    let id = started["capture_id"].as_str().unwrap().to_owned();
+    sidecar.in_state(&id, "recording");
+    sidecar.begun(300);
+    sidecar.kill();
+    let next = Sidecar::start(&place, &[]);
+    let capture = next.finished(&id);
+    assert_eq!((&capture["state"], &capture["complete"]), (&"done".into(), &false.into()), "{capture:#}");
+    let ranks: Vec<u64> = capture["ranks"].as_array().unwrap().iter().map(|rank| number(&rank["rank"])).collect();
+    assert_eq!(ranks, [0, 1], "{capture:#}");
+    assert!(number(&capture["sources"][0]["records"]) > 0, "{capture:#}");
+    assert!(number(&capture["request_moments"]) > 0, "{capture:#}");
+    for rank in capture["ranks"].as_array().unwrap() {
+        let rows = next.ledger(&id).into_iter().filter(|row| row["rank"] == rank["rank"]).count() as u64;
+        assert_eq!(rows, number(&rank["iterations"]), "{capture:#}");
+    }
+    assert!(events(&next, "").iter().any(|event| event["cat"] == "request"));
+}

@@ -33,7 +33,7 @@ def record(options, work):
         Sidecar(options.stepscope, work, segments) as sidecar,
     ):
         ranks = options.tensor_parallel_size
-        eventually("every rank is attached", lambda: len(sidecar.get("status")["ranks"]) == ranks, 60, sidecar.alive)
+        eventually("every rank is attached", lambda: len(sidecar.ranks()) == ranks, 60, sidecar.alive)
         with Traffic(engine):
             call(f"http://127.0.0.1:{engine.port}/start_profile", {}, "POST", timeout=300)
             manifest = sidecar.finished(sidecar.start(delay_iterations=5, max_iterations=COUNT)["capture_id"])
