@@ -70,6 +70,9 @@ mod tests {
     #[test]
     fn strings_and_words_are_mended_and_all_else_stays() {
         assert_eq!(mended(b"{\"a\" : NaN, \"b\":[-inf,True,01,1.5]}"), r#"{"a" : null, "b":[null,true,"01",1.5]}"#);
+        let large = format!("{{\"a\":[1e999,-1E+400,1e30,{}]}}", "9".repeat(400));
+        let wanted = format!("{{\"a\":[\"1e999\",\"-1E+400\",1e30,\"{}\"]}}", "9".repeat(400));
+        assert_eq!(mended(large.as_bytes()), wanted);
         assert_eq!(mended(b"{\"n\":\"tab\there \xff \\q \\ud800\"}"), r#"{"n":"tab\u0009here � \\q \ufffd"}"#);
     }
 
