@@ -23,11 +23,10 @@ use super::interned;
 use super::nvtx::names::Named;
 use super::state::{Joined, joined};
 use super::threads::{self, Text};
+use super::window::LEASE_LOOK_TICKS;
 
 /// Most spans that are open on a thread at once; deeper ones are dropped and counted.
 const DEPTH: usize = 64;
-/// How often the lease is looked at: under a millisecond of a processor's time stamps, tens of a slow counter's.
-const LEASE_LOOK_TICKS: u64 = 1 << 20;
 
 static INERT: AtomicU64 = AtomicU64::new(0);
 /// `Control::events`, or an inert word.

@@ -44,8 +44,8 @@ pub(super) struct Window {
     lease_seen_ticks: u64,
 }
 
-/// How often the hook looks at the lease: under a millisecond of a processor's time stamps, tens of a slow counter's.
-const LEASE_LOOK_TICKS: u64 = 1 << 20;
+/// How often the hook and the recorder look at the lease: under a millisecond of a processor's time stamps, tens of a slow counter's.
+pub(super) const LEASE_LOOK_TICKS: u64 = 1 << 20;
 
 const NOTHING: Parameters = Parameters {
     generation: 0,

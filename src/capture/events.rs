@@ -10,6 +10,7 @@
 use crate::collector::Collector;
 use crate::collector::source::{Source, SourceId, SourceIdentity};
 use crate::wire::clock::realtime_ns;
+use crate::wire::wanted::MAX_SHIFT;
 
 use super::manifest::{Sampling, SourceReport};
 use super::progress::Kept;
@@ -24,8 +25,6 @@ const LINGER_NS: u64 = 50_000_000;
 const SHED_EVERY_NS: u64 = 300_000_000;
 /// Looks without a new drop until twice as many requests are recorded.
 const CLEAN_LOOKS: u32 = 10;
-/// At the least, one request in 256.
-const MAX_SHIFT: u32 = 8;
 /// Changes of the rate that are kept.
 const MAX_CHANGES: usize = 1024;
 
@@ -231,7 +230,7 @@ impl Shedding {
         self.dropped = dropped;
         self.clean_looks = if more { 0 } else { self.clean_looks + 1 };
         let shift = if more {
-            (self.shift + 1).min(MAX_SHIFT)
+            (self.shift + 1).min(MAX_SHIFT as u32)
         } else if self.clean_looks >= CLEAN_LOOKS {
             self.clean_looks = 0;
             self.shift.saturating_sub(1)

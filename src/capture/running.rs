@@ -201,7 +201,8 @@ impl Running {
     /// One turn: look, order, and say what the disk is to hold. What a full queue does not take waits for the next turn.
     pub(super) fn turn(&mut self, collector: &mut Collector, files: &SyncSender<Job>) {
         let now_ns = monotonic_ns();
-        self.session.kept(&self.progress.kept());
+        let kept = self.progress.kept();
+        self.session.kept(&kept);
         self.session.kept_bytes(self.progress.gpu_bytes());
         if let Some(reason) = self.progress.failed().filter(|_| !self.failed) {
             tracing::error!(capture = %self.manifest.capture_id, reason, "capture failed");
@@ -214,7 +215,7 @@ impl Running {
         for order in self.session.observe(now_ns, &seen, &rates) {
             self.carry_out(collector, order);
         }
-        let told = self.progress.kept().iter().any(|kept| kept.told > 0);
+        let told = kept.iter().any(|kept| kept.told > 0);
         self.events.turn(now_ns, collector, &self.session, &rates, told);
         self.announce();
         if !self.begun || self.finishing || !self.attach(collector, files) {

@@ -16,8 +16,7 @@
 //! The arguments of an event stand right in front of it in its ring; a text of several parts takes several records.
 
 use super::layout::NONE;
-use super::record::{PART_BYTES, TEXT_BYTES, Words};
-use super::text::cut;
+use super::record::{Words, part_of};
 
 /// What an event looks like in a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +86,7 @@ pub enum Value {
     Text {
         /// Which part, from 0.
         part: u16,
-        /// Bytes of the whole text, up to [`TEXT_BYTES`].
+        /// Bytes of the whole text, up to [`TEXT_BYTES`](super::record::TEXT_BYTES).
         length: u16,
         /// This part.
         bytes: [u64; 6],
@@ -249,14 +248,8 @@ impl Event {
 impl Argument {
     /// Part `part` of a text as an argument; `None` behind its end.
     pub fn of_text(generation: u32, key: u16, text: &[u8], part: u16) -> Option<Self> {
-        let text = cut(text, TEXT_BYTES);
-        let rest =
-            text.get(usize::from(part).wrapping_mul(PART_BYTES)..).filter(|rest| !rest.is_empty() || part == 0)?;
-        let mut bytes = [0u64; 6];
-        let count = rest.len().min(size_of_val(&bytes));
-        // SAFETY: as many bytes as both have.
-        unsafe { std::ptr::copy_nonoverlapping(rest.as_ptr(), bytes.as_mut_ptr().cast::<u8>(), count) };
-        Some(Self { generation, key, value: Value::Text { part, length: text.len() as u16, bytes } })
+        let (length, bytes) = part_of(text, part)?;
+        Some(Self { generation, key, value: Value::Text { part, length, bytes } })
     }
 
     #[inline]

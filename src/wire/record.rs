@@ -153,15 +153,20 @@ pub struct TextPart {
 impl TextPart {
     /// Part `part` of a text; `None` behind its end.
     pub fn of(generation: u32, slot: u16, text: &[u8], part: u16) -> Option<Self> {
-        let text = cut(text, TEXT_BYTES);
-        let rest =
-            text.get(usize::from(part).wrapping_mul(PART_BYTES)..).filter(|rest| !rest.is_empty() || part == 0)?;
-        let mut bytes = [0u64; 6];
-        let count = rest.len().min(size_of_val(&bytes));
-        // SAFETY: as many bytes as both have.
-        unsafe { std::ptr::copy_nonoverlapping(rest.as_ptr(), bytes.as_mut_ptr().cast::<u8>(), count) };
-        Some(Self { generation, slot, part, length: text.len() as u16, bytes })
+        let (length, bytes) = part_of(text, part)?;
+        Some(Self { generation, slot, part, length, bytes })
     }
+}
+
+/// Bytes of the whole text as it is kept, and part `part` of it, in memory's order; `None` behind its end.
+pub(super) fn part_of(text: &[u8], part: u16) -> Option<(u16, [u64; 6])> {
+    let text = cut(text, TEXT_BYTES);
+    let rest = text.get(usize::from(part).wrapping_mul(PART_BYTES)..).filter(|rest| !rest.is_empty() || part == 0)?;
+    let mut bytes = [0u64; 6];
+    let count = rest.len().min(size_of_val(&bytes));
+    // SAFETY: as many bytes as both have.
+    unsafe { std::ptr::copy_nonoverlapping(rest.as_ptr(), bytes.as_mut_ptr().cast::<u8>(), count) };
+    Some((text.len() as u16, bytes))
 }
 
 /// A decoded record.

@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "wire::layout::NONE",
             "wire::membarrier",
             "wire::segment::Trust",
+            "wire::wanted::MAX_SHIFT",
         ],
     ),
     // The clock is the trace's: counters lie on it with the iterations.
