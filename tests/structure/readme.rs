@@ -53,7 +53,7 @@ fn the_checks_call_the_same_test_command() {
 
 #[test]
 fn every_cargo_and_script_command_of_the_readme_is_there() {
-    let readme = read("README.md");
+    let readme = read("README.md") + &read("benches/README.md");
     let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
     let is_declared = |kind: &str, name: &str| {
         let list = manifest.get(kind).and_then(|v| v.as_array());
