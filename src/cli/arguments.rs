@@ -146,6 +146,9 @@ pub struct ConnectArguments {
     /// Bearer token, if the sidecar wants one; better set in the variable, since arguments can be seen by others
     #[arg(long, env = "STEPSCOPE_TOKEN", hide_env_values = true)]
     pub token: Option<SecretString>,
+    /// Certificates (PEM) to trust instead of the system's, where the sidecar speaks HTTPS
+    #[arg(long, value_name = "FILE", env = "STEPSCOPE_CACERT", hide_env_values = true)]
+    pub cacert: Option<PathBuf>,
 }
 
 /// How results are printed.

@@ -8,7 +8,7 @@ impl ConnectArguments {
     pub(super) fn client(&self) -> Result<Client, ClientError> {
         // An empty variable is an unset one.
         let token = self.token.clone().filter(|t| !secrecy::ExposeSecret::expose_secret(t).is_empty());
-        Client::new(&self.url, token)
+        Client::trusting(&self.url, token, self.cacert.as_deref())
     }
 }
 

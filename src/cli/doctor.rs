@@ -49,6 +49,21 @@ async fn sidecar(arguments: &DoctorArguments) -> anyhow::Result<Finding> {
             format!("a sidecar answers at {}, but not to us: {message}", client.url()),
             "give its token with STEPSCOPE_TOKEN to learn more",
         ),
+        Err(ClientError::Refused { status: 403, message, .. }) => Finding::warn(
+            "sidecar",
+            format!("a sidecar answers at {}, but not to us: {message}", client.url()),
+            "give a token with the right look with STEPSCOPE_TOKEN to learn more",
+        ),
+        Err(ClientError::SpeaksHttps { url, https }) => Finding::warn(
+            "sidecar",
+            format!("a sidecar answers at {url}, and speaks HTTPS alone"),
+            format!(
+                "name it as {https} with --url or STEPSCOPE_URL, and who signed its certificate with STEPSCOPE_CACERT"
+            ),
+        ),
+        Err(ClientError::NotTrusted { url, reason, mend }) => {
+            Finding::warn("sidecar", format!("somebody answers at {url}, but {reason}"), mend)
+        }
         Err(ClientError::Unreachable { url, reason, .. }) => Finding::warn(
             "sidecar",
             format!("no sidecar at {url}: {reason}"),

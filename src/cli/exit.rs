@@ -12,7 +12,7 @@ pub enum Exit {
     Failed,
     /// The arguments make no sense. (clap's own code, too.)
     Usage,
-    /// No sidecar could be reached.
+    /// No sidecar could be reached, or none that can be trusted.
     Unreachable,
     /// The sidecar said no: a wrong value, no token, a capture is running, no engine is attached.
     Refused,
@@ -28,7 +28,7 @@ Exit codes:
   0  it worked
   1  it failed: the capture failed, a file could not be written, doctor found something bad
   2  the arguments make no sense
-  3  no sidecar could be reached
+  3  no sidecar could be reached, or none that can be trusted
   4  the sidecar refused: wrong value, no token, a capture is running, no engine is attached
   5  delivered, but incomplete: the capture, or merge, says what is missing
 `exec` and `nsys --run` give the exit code of what they run.";
@@ -54,10 +54,14 @@ impl Exit {
             return Self::Usage;
         }
         match error.downcast_ref::<ClientError>() {
-            Some(ClientError::BadUrl { .. }) => Self::Usage,
-            Some(ClientError::Unreachable { .. } | ClientError::TimedOut { .. } | ClientError::NotStepscope { .. }) => {
-                Self::Unreachable
-            }
+            Some(ClientError::BadUrl { .. } | ClientError::BadCertificates(_)) => Self::Usage,
+            Some(
+                ClientError::Unreachable { .. }
+                | ClientError::TimedOut { .. }
+                | ClientError::NotTrusted { .. }
+                | ClientError::SpeaksHttps { .. }
+                | ClientError::NotStepscope { .. },
+            ) => Self::Unreachable,
             Some(ClientError::Unauthorized { .. } | ClientError::Refused { .. }) => Self::Refused,
             Some(ClientError::Failed { .. } | ClientError::CutShort { .. } | ClientError::File { .. }) | None => {
                 Self::Failed

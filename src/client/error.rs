@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::tls;
+
 /// Why a call to the sidecar failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -35,7 +37,30 @@ pub enum ClientError {
         /// The whole story.
         source: reqwest::Error,
     },
-    /// 401 or 403.
+    /// The certificates to trust can't be read.
+    #[error("{0}\nname a file of certificates, PEM, with --cacert or STEPSCOPE_CACERT")]
+    BadCertificates(String),
+    /// Its certificate is not trusted, or is another's.
+    #[error("{url} is not to be trusted: {reason}\n{mend}")]
+    NotTrusted {
+        /// Where.
+        url: String,
+        /// What is wrong.
+        reason: String,
+        /// What mends it.
+        mend: String,
+    },
+    /// It speaks TLS, and was called without.
+    #[error(
+        "the sidecar at {url} speaks HTTPS alone\nname it as {https} with --url or STEPSCOPE_URL; --cacert or STEPSCOPE_CACERT names who signed its certificate"
+    )]
+    SpeaksHttps {
+        /// As it was called.
+        url: String,
+        /// As it wants to be.
+        https: String,
+    },
+    /// 401, or 403 from somebody else.
     #[error("{message}\n{}", if *.token_sent { "the token given with --token or STEPSCOPE_TOKEN is not the one that this sidecar was started with" } else { "this sidecar wants a token: give it with --token or STEPSCOPE_TOKEN" })]
     Unauthorized {
         /// The sidecar's words.
@@ -101,6 +126,9 @@ impl ClientError {
         let url = url.to_owned();
         if source.is_timeout() && !source.is_connect() {
             return Self::TimedOut { url, source };
+        }
+        if let Some((reason, mend)) = tls::obstacle(&source) {
+            return Self::NotTrusted { url, reason, mend };
         }
         let reason = innermost(&source);
         // hyper's words for bytes that are no HTTP.

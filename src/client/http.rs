@@ -1,5 +1,6 @@
 //! The typed calls.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -8,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::ClientError;
+use super::tls;
 use super::types::{Capture, CaptureList, Status};
 
 /// How long the network is given to connect.
@@ -84,25 +86,32 @@ pub struct Client {
 
 impl Client {
     /// For the sidecar at `url`; nothing is sent yet. Proxies of the environment are not used for loopback addresses.
+    /// Trusts the system's certificates.
     ///
     /// # Errors
     /// [`ClientError::BadUrl`].
     pub fn new(url: &str, token: Option<SecretString>) -> Result<Self, ClientError> {
+        Self::trusting(url, token, None)
+    }
+
+    /// The same, but trusts the certificates of this file alone, PEM.
+    ///
+    /// # Errors
+    /// [`ClientError::BadUrl`], [`ClientError::BadCertificates`].
+    pub fn trusting(url: &str, token: Option<SecretString>, trusted: Option<&Path>) -> Result<Self, ClientError> {
         let bad = |reason: &str| ClientError::BadUrl { url: url.to_owned(), reason: reason.to_owned() };
         let mut base = Url::parse(url).map_err(|e| bad(&e.to_string()))?;
-        match base.scheme() {
-            "http" => {}
-            "https" => {
-                return Err(bad("this version speaks plain HTTP only; use an SSH tunnel and http://127.0.0.1:…"));
-            }
-            _ => return Err(bad("it must begin with http://")),
+        if !matches!(base.scheme(), "http" | "https") {
+            return Err(bad("it must begin with http:// or https://"));
         }
+        let tls = tls::config(base.scheme() == "https", trusted).map_err(ClientError::BadCertificates)?;
         if !base.path().ends_with('/') {
             let path = format!("{}/", base.path());
             base.set_path(&path);
         }
         let loopback = base.host_str().is_some_and(|h| h == "localhost" || h.starts_with("127.") || h == "[::1]");
         let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .user_agent(concat!("stepscope/", env!("CARGO_PKG_VERSION")));
@@ -239,7 +248,12 @@ impl Client {
         };
         let status = status.as_u16();
         Err(match status {
-            401 | 403 => ClientError::Unauthorized { message: said.message, token_sent: self.token.is_some() },
+            400 if said.reason.as_deref() == Some("speaks_https") => ClientError::SpeaksHttps {
+                url: self.url().to_owned(),
+                https: self.url().replacen("http://", "https://", 1),
+            },
+            // 403 is a token that is known and lacks a right, or a name that is not: the sidecar's words say which.
+            401 => ClientError::Unauthorized { message: said.message, token_sent: self.token.is_some() },
             // 503 is a refusal too: no engine is attached, or the sidecar goes down.
             400..=499 | 503 => {
                 let (param, code) = (said.param, said.code.map(|c| c.to_string()));
@@ -262,4 +276,6 @@ struct ErrorWords {
     param: Option<String>,
     #[serde(default)]
     code: Option<serde_json::Value>,
+    #[serde(default)]
+    reason: Option<String>,
 }

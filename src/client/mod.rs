@@ -2,13 +2,14 @@
 //!
 //! It knows the sidecar by its answers alone, so a remote one works like a local one and a newer one like an older one:
 //! unknown fields are ignored, missing ones have defaults ([`types`]). Every failure keeps the sidecar's own words and
-//! says what to do next ([`error`]). Plain HTTP only.
+//! says what to do next ([`error`]). HTTP, and HTTPS with the certificates that are trusted ([`tls`]).
 //!
 //! Called by `cli`. Uses nothing else of ours.
 
 mod download;
 mod error;
 mod http;
+mod tls;
 pub mod types;
 
 pub use download::{Delivered, Progress, Wanted};

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::networks::Network;
 use super::settings::{DefaultProfiler, LogFormat};
 
 /// Flags of `serve`; the cli flattens them.
@@ -38,6 +39,31 @@ pub struct ServeArguments {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
+    /// File of several tokens, each with a name and its rights (TOML; read again on SIGHUP)
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_file: Option<PathBuf>,
+    /// Let callers from this network start and stop without a token, for clients that can send none; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub open_profile_routes: Vec<Network>,
+    /// Answer callers without a token under this name too, beside addresses, localhost and this machine's own; may be
+    /// repeated
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_host: Vec<String>,
+    /// Write down each start, stop and removal, as JSON lines (opened again on SIGHUP)
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_log: Option<PathBuf>,
+    /// Certificate with its chain (PEM): serve HTTPS (read again on SIGHUP)
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
     /// Whether captures can be started at all [default: true]
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -63,7 +63,7 @@ pub enum SettingsError {
     },
     /// Reachable from outside, and nobody is asked who they are.
     #[error(
-        "listening on {0} would let everybody on the network start captures: set STEPSCOPE_TOKEN or --token-file, or listen on 127.0.0.1"
+        "listening on {0} would let everybody on the network start captures: set STEPSCOPE_TOKEN, --token-file or --tokens-file, or listen on 127.0.0.1"
     )]
     OpenToAll(std::net::SocketAddr),
     /// The token file can't be read, or holds none.
@@ -171,6 +171,10 @@ fn parse(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Text => Ok(Value::String(text.to_owned())),
         Kind::Integer => text.parse().map(Value::Integer).map_err(|_| format!("{text:?} is not a whole number")),
         Kind::Number => text.parse().map(Value::Float).map_err(|_| format!("{text:?} is not a number")),
+        Kind::List => {
+            let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+            Ok(Value::Array(words.map(|word| Value::String(word.to_owned())).collect()))
+        }
         Kind::Switch => match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Ok(Value::Boolean(true)),
             "false" | "0" | "no" | "off" => Ok(Value::Boolean(false)),
@@ -189,8 +193,20 @@ impl Settings {
         if self.token.as_ref().is_some_and(|token| !is_token(token.expose_secret())) {
             return wrong("token", "has to be visible ASCII without spaces");
         }
-        if !self.listen.ip().is_loopback() && self.token.is_none() && self.token_file.is_none() {
+        if !self.listen.ip().is_loopback() && !self.asks_for_tokens() {
             return Err(SettingsError::OpenToAll(self.listen));
+        }
+        if !self.open_profile_routes.is_empty() && !self.asks_for_tokens() {
+            return wrong("open_profile_routes", "opens nothing: without a token all routes are open to this machine");
+        }
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return wrong("tls_cert", "a certificate and its key go together: give both `tls_cert` and `tls_key`");
+        }
+        if let Some(name) = self.allowed_host.iter().find(|name| !is_host(name)) {
+            return wrong(
+                "allowed_host",
+                &format!("{name:?} is no name of a host: letters, digits, . _ and - alone, no port"),
+            );
         }
         for (key, value) in [
             ("max_duration_ms", self.max_duration_ms),
@@ -217,7 +233,12 @@ impl Settings {
         Ok(self)
     }
 
-    /// The token callers have to bring, from the settings or the file; `None` when nobody is asked.
+    /// Whether callers have to say who they are.
+    pub fn asks_for_tokens(&self) -> bool {
+        self.token.is_some() || self.token_file.is_some() || self.tokens_file.is_some()
+    }
+
+    /// The one token that may do all, from the settings or the file.
     pub fn bearer_token(&self) -> Result<Option<SecretString>, SettingsError> {
         let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
         let wrong = |reason: String| SettingsError::Token { path: path.clone(), reason };
@@ -230,6 +251,11 @@ impl Settings {
     }
 }
 
-fn is_token(text: &str) -> bool {
+fn is_host(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    (1..=253).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
+pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

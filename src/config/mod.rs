@@ -8,7 +8,10 @@
 
 pub mod arguments;
 pub mod load;
+pub mod networks;
+pub mod private_file;
 pub mod settings;
+pub mod tokens;
 pub mod variables;
 
 pub use arguments::ServeArguments;

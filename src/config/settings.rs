@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::networks::Network;
+
 /// What is switched on when a start does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -95,6 +97,24 @@ pub struct Settings {
     /// The file the token is read from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
+    /// The file of several tokens, each with a name and its rights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_file: Option<PathBuf>,
+    /// Networks whose callers may start and stop without a token.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub open_profile_routes: Vec<Network>,
+    /// Names by which callers without a token may call this server, beside addresses, `localhost` and the machine's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_host: Vec<String>,
+    /// Where each start, stop and removal is written down, as JSON lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_log: Option<PathBuf>,
+    /// The certificate, with its chain, PEM; with it HTTP is served over TLS alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
     /// Whether captures can be started at all; off, `/start_profile` and `/stop_profile` are 404.
     pub profiling: bool,
     /// Iterations skipped when a start does not say.
@@ -149,6 +169,12 @@ impl Settings {
             trust_group: false,
             token: None,
             token_file: None,
+            tokens_file: None,
+            open_profile_routes: Vec::new(),
+            allowed_host: Vec::new(),
+            audit_log: None,
+            tls_cert: None,
+            tls_key: None,
             profiling: true,
             default_delay_iterations: 0,
             default_max_iterations: 0,

@@ -25,6 +25,8 @@ pub enum Kind {
     Integer,
     /// A number.
     Number,
+    /// Words with commas between them.
+    List,
     /// `true`, `false`, `1`, `0`, `yes`, `no`, `on` or `off`.
     Switch,
 }
@@ -82,6 +84,36 @@ pub const VARIABLES: &[Variable] = &[
         about: "bearer token: what the sidecar asks for, and what the commands bring",
     },
     sidecar("STEPSCOPE_TOKEN_FILE", "token_file", Kind::Text, "none", "file that holds the bearer token"),
+    sidecar(
+        "STEPSCOPE_TOKENS_FILE",
+        "tokens_file",
+        Kind::Text,
+        "none",
+        "file of several tokens, each with a name and its rights",
+    ),
+    sidecar(
+        "STEPSCOPE_OPEN_PROFILE_ROUTES",
+        "open_profile_routes",
+        Kind::List,
+        "none",
+        "networks whose callers may start and stop without a token",
+    ),
+    sidecar(
+        "STEPSCOPE_ALLOWED_HOST",
+        "allowed_host",
+        Kind::List,
+        "none",
+        "names under which callers without a token are answered too",
+    ),
+    sidecar(
+        "STEPSCOPE_AUDIT_LOG",
+        "audit_log",
+        Kind::Text,
+        "none",
+        "file in which each start, stop and removal is written down",
+    ),
+    sidecar("STEPSCOPE_TLS_CERT", "tls_cert", Kind::Text, "none", "certificate with its chain, PEM: serve HTTPS"),
+    sidecar("STEPSCOPE_TLS_KEY", "tls_key", Kind::Text, "none", "private key of the certificate, PEM"),
     sidecar("STEPSCOPE_PROFILING", "profiling", Kind::Switch, "true", "whether captures can be started at all"),
     sidecar(
         "STEPSCOPE_DEFAULT_DELAY_ITERATIONS",
@@ -170,6 +202,12 @@ pub const VARIABLES: &[Variable] = &[
     sidecar("STEPSCOPE_LOG_FORMAT", "log.format", Kind::Text, "text", "how log lines look: text or json"),
     other("STEPSCOPE_CONFIG", Reader::Sidecar, "none", "the settings file (TOML)"),
     other("STEPSCOPE_URL", Reader::Client, "http://127.0.0.1:8001", "the sidecar that the commands call"),
+    other(
+        "STEPSCOPE_CACERT",
+        Reader::Client,
+        "none",
+        "certificates, PEM, that the commands trust instead of the system's",
+    ),
     other("STEPSCOPE_AGENT", Reader::Agent, "on", "`off` keeps the agent out of this process"),
     other(
         "STEPSCOPE_JOB",

@@ -1,25 +1,36 @@
-//! Who may ask: the bearer token, and web pages from elsewhere.
+//! What the head of a request says of who is behind it: a bearer token, a web page from elsewhere, a name pointed here.
 //!
-//! Called by [`super::guard`].
+//! Called by [`super::guard`] and [`super::caller`].
 
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, header};
-use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 
-/// Whether the request brings the token. The comparison takes as long for a wrong one as for the right one.
-pub fn brings_token(headers: &HeaderMap, token: &SecretString) -> bool {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return false };
-    let Some((scheme, brought)) = value.as_bytes().split_at_checked(7) else { return false };
-    scheme.eq_ignore_ascii_case(b"bearer ") && bool::from(brought.trim_ascii().ct_eq(token.expose_secret().as_bytes()))
+use super::body::read_query;
+
+/// The token that is brought, whoever knows it.
+pub fn brought_token(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, brought) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| brought.trim_ascii())
+}
+
+/// Query parameters that are tokens wherever they are known: they would end up in histories and in proxies' logs.
+const TOKEN_PARAMETERS: &[&str] =
+    &["token", "access_token", "api_key", "apikey", "auth_token", "bearer", "authorization"];
+
+/// The query parameter that carries a token.
+pub fn token_in_url(uri: &Uri) -> Option<&'static str> {
+    let parameters = read_query(uri.query()?).ok()?;
+    let spelled = |name: &str| name.to_ascii_lowercase().replace('-', "_");
+    let names: Vec<String> = parameters.iter().map(|(name, _)| spelled(name)).collect();
+    TOKEN_PARAMETERS.iter().copied().find(|known| names.iter().any(|name| name == known))
 }
 
 /// Whether a web page that this server did not serve is behind the request.
 ///
 /// A browser sends `Origin` along with most of what a page does, and `Sec-Fetch-Site` with the rest (an image whose
-/// source is `/start_profile`, say). Without a token the page's own name must not be one that somebody can point here
-/// (DNS rebinding), so it has to be an address or `localhost`.
-pub fn is_foreign(headers: &HeaderMap, has_token: bool) -> bool {
+/// source is `/start_profile`, say).
+pub fn is_foreign(headers: &HeaderMap) -> bool {
     const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     if headers.get(FETCH_SITE).is_some_and(|site| site == "cross-site" || site == "same-site") {
         return true;
@@ -28,13 +39,46 @@ pub fn is_foreign(headers: &HeaderMap, has_token: bool) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
     match (origin, host) {
-        (Some(origin), Some(host)) if origin.eq_ignore_ascii_case(host) => !has_token && !cannot_be_rebound(host),
+        (Some(origin), Some(host)) => !origin.eq_ignore_ascii_case(host),
         _ => true,
     }
 }
 
-fn cannot_be_rebound(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
+/// What the request calls this server by.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Host {
+    /// Nothing: no browser's request.
+    None,
+    /// A name or an address, without a port.
+    Named(String),
+    /// More than one, or what can't be one.
+    Broken,
+}
+
+/// The server's name as the request has it: in its target, in `Host`, or in both if they are the same.
+pub fn host(uri: &Uri, headers: &HeaderMap) -> Host {
+    let of_target = uri.authority().map(|authority| Some(bare(authority)));
+    let of_headers = headers.get_all(header::HOST).iter().map(|value| {
+        let authority: Authority = value.to_str().ok()?.parse().ok()?;
+        (!authority.as_str().contains('@')).then(|| bare(&authority))
+    });
+    let mut names: Vec<Option<String>> = of_target.into_iter().chain(of_headers).collect();
+    let has_two_headers = headers.get_all(header::HOST).iter().nth(1).is_some();
+    names.dedup();
+    match names.pop() {
+        None => Host::None,
+        Some(Some(name)) if names.is_empty() && !has_two_headers => Host::Named(name),
+        Some(_) => Host::Broken,
+    }
+}
+
+fn bare(authority: &Authority) -> String {
+    authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase()
+}
+
+/// Whether nobody can point this name here (DNS rebinding): an address, `localhost`, or a name that was allowed.
+pub fn cannot_be_rebound(name: &str, allowed: &[String]) -> bool {
+    name == "localhost"
+        || name.parse::<std::net::IpAddr>().is_ok()
+        || allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
 }

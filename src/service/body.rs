@@ -104,24 +104,33 @@ pub enum BodyError {
 
 /// What a start asks for.
 pub fn read_start(content_type: Option<&str>, query: &str, body: &[u8]) -> Result<StartRequest, BodyError> {
-    let fields = Fields::new(read_query(query)?, read_object(content_type, body)?);
+    start_of(&read_fields(content_type, query, body)?)
+}
+
+/// The fields of query and body, whatever they mean.
+pub fn read_fields(content_type: Option<&str>, query: &str, body: &[u8]) -> Result<Fields, BodyError> {
+    Ok(Fields::new(read_query(query)?, read_object(content_type, body)?))
+}
+
+/// What the fields of a start mean.
+pub fn start_of(fields: &Fields) -> Result<StartRequest, BodyError> {
     let mut warnings = Vec::new();
-    let (profiler, best_profiler) = profiler(&fields, &mut warnings)?;
+    let (profiler, best_profiler) = profiler(fields, &mut warnings)?;
     let request = StartRequest {
-        begin: begin(&fields)?,
+        begin: begin(fields)?,
         max_iterations: fields.number(&["max_iterations", "num_steps"])?.map(|(_, count)| count),
-        profile_prefix: prefix(&fields)?,
+        profile_prefix: prefix(fields)?,
         profiler,
         best_profiler,
-        synchronize: synchronize(&fields)?,
+        synchronize: synchronize(fields)?,
         lead_iterations: fields.number(&["lead_iterations"])?.map(|(_, count)| count),
-        every_rank_leads: every_rank_leads(&fields)?,
-        level: level(&fields)?,
-        job: job(&fields)?,
-        ranks: ranks(&fields)?,
-        max_duration_ms: at_least_one(&fields, "max_duration_ms")?,
+        every_rank_leads: every_rank_leads(fields)?,
+        level: level(fields)?,
+        job: job(fields)?,
+        ranks: ranks(fields)?,
+        max_duration_ms: at_least_one(fields, "max_duration_ms")?,
         max_events: fields.number(&["max_events"])?.map(|(_, count)| count),
-        max_bytes: at_least_one(&fields, "max_bytes")?,
+        max_bytes: at_least_one(fields, "max_bytes")?,
         warnings: Vec::new(),
     };
     for (field, warning) in IGNORED {

@@ -6,16 +6,18 @@
 //!
 //! Called by all of `service`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body::BodyError;
 use super::values::Wrong;
 use crate::capture::request::{CaptureError, StartError};
+use crate::config::tokens::Right;
 
 /// Whatever a request can meet.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +48,35 @@ pub enum ApiError {
     /// No token, or a wrong one.
     #[error("this server asks for its token: send `Authorization: Bearer <token>`")]
     Unauthorized,
+    /// A token that is not good for this.
+    #[error("token {name} has no right to this: it takes `{}`, and the token has {}", right.name(), words(has))]
+    NoRight {
+        /// Whose token.
+        name: Arc<str>,
+        /// What it lacks.
+        right: Right,
+        /// What it has.
+        has: Vec<Right>,
+    },
+    /// A token where logs, histories and proxies see it.
+    #[error(
+        "a token in the URL ends up in logs and histories: send `Authorization: Bearer <token>`, and draw a new token"
+    )]
+    TokenInUrl(&'static str),
     /// A web page of somebody else.
     #[error("requests of web pages from elsewhere are refused")]
     ForeignOrigin,
+    /// A name that anybody may have pointed here, of a caller without a token.
+    #[error(
+        "this server is not known as {0:.100}: without a token call it by its address, or start it with --allowed-host NAME"
+    )]
+    ForeignHost(String),
+    /// No Host that can be meant.
+    #[error("the request says more than one host, or none that can be: send one Host header")]
+    BrokenHost,
+    /// Plain HTTP to a port that speaks TLS.
+    #[error("this port speaks HTTPS: begin the URL with https://")]
+    SpeaksHttps,
     /// Too many starts.
     #[error("too many starts: try again in {} s", retry_seconds(*.0))]
     TooManyStarts(Duration),
@@ -75,6 +103,17 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
 }
 
+impl Answer {
+    /// As JSON, in the one shape.
+    pub fn body(&self) -> Value {
+        let Self { status, reason, param, message, .. } = self;
+        let error = json!({
+            "message": message, "type": kind(*status), "param": param, "code": status.as_u16(), "reason": reason,
+        });
+        json!({ "error": error })
+    }
+}
+
 impl From<Wrong> for ApiError {
     fn from(wrong: Wrong) -> Self {
         Self::Body(BodyError::Field(wrong))
@@ -82,6 +121,12 @@ impl From<Wrong> for ApiError {
 }
 
 impl ApiError {
+    /// Status and body, for where there is no HTTP yet to carry them.
+    pub fn shown(&self) -> (StatusCode, String) {
+        let answer = self.answer();
+        (answer.status, answer.body().to_string())
+    }
+
     /// The one table from errors to answers.
     pub fn answer(&self) -> Answer {
         use StatusCode as S;
@@ -159,7 +204,15 @@ impl ApiError {
             Self::NoSuchPath(_) => (S::NOT_FOUND, "no_such_path"),
             Self::MethodNotAllowed { .. } => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Unauthorized => (S::UNAUTHORIZED, "unauthorized"),
+            Self::NoRight { .. } => (S::FORBIDDEN, "no_right"),
+            Self::TokenInUrl(parameter) => {
+                param = Some((*parameter).to_owned());
+                (S::BAD_REQUEST, "token_in_url")
+            }
             Self::ForeignOrigin => (S::FORBIDDEN, "foreign_origin"),
+            Self::ForeignHost(_) => (S::MISDIRECTED_REQUEST, "foreign_host"),
+            Self::SpeaksHttps => (S::BAD_REQUEST, "speaks_https"),
+            Self::BrokenHost => (S::BAD_REQUEST, "broken_host"),
             Self::TooManyStarts(wait) => {
                 retry_after = Some(*wait);
                 (S::TOO_MANY_REQUESTS, "too_many_starts")
@@ -190,18 +243,28 @@ fn kind(status: StatusCode) -> &'static str {
     }
 }
 
+/// The stable word of an error, beside its answer: for the audit.
+#[derive(Debug, Clone, Copy)]
+pub struct Reason(pub &'static str);
+
+fn words(rights: &[Right]) -> String {
+    rights.iter().map(|right| right.name()).collect::<Vec<_>>().join(", ")
+}
+
 fn retry_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let Answer { status, reason, param, message, retry_after } = self.answer();
+        let answer = self.answer();
+        let body = answer.body();
+        let Answer { status, reason, message, retry_after, .. } = answer;
         if status.is_server_error() {
             tracing::warn!(%status, reason, "{message}");
         }
-        let error = json!({"message": message, "type": kind(status), "param": param, "code": status.as_u16(), "reason": reason});
-        let mut response = (status, Json(json!({ "error": error }))).into_response();
+        let mut response = (status, Json(body)).into_response();
+        response.extensions_mut().insert(Reason(reason));
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -7,10 +7,13 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::audit::Action;
+use super::caller::Needs;
 use super::error::ApiError;
 use super::guard;
 use super::routes::{captures, health, metrics, openapi, profile, status};
 use super::state::AppState;
+use crate::config::tokens::Right;
 use crate::trace::output::{Format, LedgerFormat};
 
 /// One path.
@@ -26,12 +29,31 @@ pub struct Route {
     pub answer: Answer,
     /// Status codes of errors beside 401, 403 and 503.
     pub errors: &'static [u16],
-    /// Whether it is open to callers without a token.
-    pub open: bool,
+    /// What its callers have to have; removal has a right of its own.
+    pub needs: Needs,
     /// Whether it takes a body.
     pub takes_body: bool,
     /// Who answers.
     pub handlers: fn() -> MethodRouter<AppState>,
+}
+
+impl Route {
+    /// What a caller has to have for this.
+    pub fn needs(&self, method: &Method) -> Needs {
+        if method == Method::DELETE { Needs::Right(Right::Delete) } else { self.needs }
+    }
+
+    /// What is written down of a request to it.
+    pub fn action(&self, method: &Method) -> Option<Action> {
+        let is_here = self.operations.iter().any(|(name, _)| method.as_str().eq_ignore_ascii_case(name));
+        match self.needs(method) {
+            _ if !is_here => None,
+            Needs::Right(Right::Delete) => Some(Action::Delete),
+            Needs::Right(Right::Capture) if self.path.ends_with("/start_profile") => Some(Action::Start),
+            Needs::Right(Right::Capture) => Some(Action::Stop),
+            _ => None,
+        }
+    }
 }
 
 /// What a 200 carries.
@@ -72,7 +94,7 @@ const START: Route = Route {
     query: START_QUERY,
     answer: Answer::Json("Started"),
     errors: &[400, 404, 408, 409, 413, 422, 429, 507],
-    open: false,
+    needs: Needs::Right(Right::Capture),
     takes_body: true,
     handlers: || on(BOTH, profile::start).head(not_allowed),
 };
@@ -89,7 +111,7 @@ const STOP: Route = Route {
     ],
     answer: Answer::Json("Stopped"),
     errors: &[400, 404, 409],
-    open: false,
+    needs: Needs::Right(Right::Capture),
     takes_body: false,
     handlers: || on(BOTH, profile::stop).head(not_allowed),
 };
@@ -100,7 +122,8 @@ const fn get(
     answer: Answer,
     handlers: fn() -> MethodRouter<AppState>,
 ) -> Route {
-    Route { path, operations: about, query: &[], answer, errors: &[], open: false, takes_body: false, handlers }
+    let needs = Needs::Right(Right::Look);
+    Route { path, operations: about, query: &[], answer, errors: &[], needs, takes_body: false, handlers }
 }
 
 /// All routes.
@@ -111,18 +134,27 @@ pub const ROUTES: &[Route] = &[
     Route { path: "/engine/stop_profile", ..STOP },
     Route { path: "/engine/control/start_profile", ..START },
     Route { path: "/engine/control/stop_profile", ..STOP },
-    get("/get_server_info", &[("get", "What SGLang's profiler asks first")], Answer::Json("ServerInfo"), || {
-        axum::routing::get(status::server_info)
-    }),
+    Route {
+        needs: Needs::AnyToken,
+        ..get("/get_server_info", &[("get", "What SGLang's profiler asks first")], Answer::Json("ServerInfo"), || {
+            axum::routing::get(status::server_info)
+        })
+    },
     get("/stepscope/v1/status", &[("get", "Everything at a glance")], Answer::Json("Status"), || {
         axum::routing::get(status::status)
     }),
     get("/stepscope/v1/ranks", &[("get", "Attached ranks, and segments refused")], Answer::Json("Ranks"), || {
         axum::routing::get(status::ranks)
     }),
-    get("/stepscope/v1/capabilities", &[("get", "What this version can do")], Answer::Json("Capabilities"), || {
-        axum::routing::get(status::capabilities)
-    }),
+    Route {
+        needs: Needs::AnyToken,
+        ..get(
+            "/stepscope/v1/capabilities",
+            &[("get", "What this version can do")],
+            Answer::Json("Capabilities"),
+            || axum::routing::get(status::capabilities),
+        )
+    },
     Route {
         query: &[("limit", "how many, newest first; 100 unless told, at most 1000")],
         errors: &[400],
@@ -183,13 +215,13 @@ pub const ROUTES: &[Route] = &[
         )
     },
     Route {
-        open: true,
+        needs: Needs::Nothing,
         ..get("/healthz", &[("get", "Whether the service lives; open to all")], Answer::Json("Health"), || {
             axum::routing::get(health::healthz)
         })
     },
     Route {
-        open: true,
+        needs: Needs::Nothing,
         ..get("/readyz", &[("get", "Whether it takes starts; open to all")], Answer::Json("Health"), || {
             axum::routing::get(health::readyz)
         })
@@ -197,9 +229,12 @@ pub const ROUTES: &[Route] = &[
     get("/metrics", &[("get", "Metrics for Prometheus")], Answer::Media(&["application/openmetrics-text"]), || {
         axum::routing::get(metrics::metrics)
     }),
-    get("/openapi.json", &[("get", "This document")], Answer::Media(&["application/json"]), || {
-        axum::routing::get(openapi::openapi)
-    }),
+    Route {
+        needs: Needs::AnyToken,
+        ..get("/openapi.json", &[("get", "This document")], Answer::Media(&["application/json"]), || {
+            axum::routing::get(openapi::openapi)
+        })
+    },
 ];
 
 /// All routes, with what stands before and behind them.

@@ -11,7 +11,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use super::connections::{Bounds, answer};
+use super::connections::{Bounds, Front, answer};
+use super::door::{Door, DoorError, warn_of_what_is_open};
+use super::reload::on_hangup;
 use super::router::router;
 use super::state::{AppState, Shared};
 use crate::capture::handle::Captures;
@@ -32,6 +34,9 @@ pub enum ServeError {
         /// Why.
         source: std::io::Error,
     },
+    /// Tokens, audit or TLS can't be had.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// No signals can be received.
     #[error("signals can't be received: {0}")]
     Signals(std::io::Error),
@@ -49,11 +54,12 @@ impl Server {
     /// Checks the settings and binds.
     pub async fn bind(settings: Settings, captures: Captures, gpus: Gpus) -> Result<Self, ServeError> {
         let settings = settings.checked()?;
-        let token = settings.bearer_token()?;
+        let door = Door::open(&settings)?;
+        warn_of_what_is_open(&settings);
         let failed = |source| ServeError::Bind { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, state: Shared::new(captures, gpus, settings, token) })
+        Ok(Self { listener, address, state: Shared::new(captures, gpus, settings, door) })
     }
 
     /// Where it listens; the port that was taken when the settings said 0.
@@ -61,10 +67,17 @@ impl Server {
         self.address
     }
 
+    /// What its handlers share.
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
     /// Answers until `stop`, then shuts down in order.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { listener, address, state } = self;
-        tracing::info!("listening on http://{address}");
+        let scheme = if state.tls.is_some() { "https" } else { "http" };
+        tracing::info!("listening on {scheme}://{address}");
+        let listener = Front { listener, tls: state.tls.clone() };
         let router = router(state.clone());
         let patience = Duration::from_millis(state.settings.shutdown_patience_ms);
         let stopping = Notify::new();
@@ -78,16 +91,20 @@ impl Server {
         // A moment longer than the capture, so that whoever waits for it still gets an answer.
         let connections = patience + Duration::from_secs(1);
         tokio::join!(answer(listener, router, Bounds::default(), stopping.notified(), connections), end);
+        drop(tokio::task::spawn_blocking(move || state.audit.close()).await);
         tracing::info!("stopped");
     }
 }
 
-/// Serves until SIGTERM or SIGINT. Says where at level info: `listening on http://…`.
+/// Serves until SIGTERM or SIGINT; SIGHUP reads tokens and certificate again. Says where at level info: `listening on http://…`.
 pub async fn serve(settings: Settings, captures: Captures, gpus: Gpus) -> Result<(), ServeError> {
     let terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    let hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
     let server = Server::bind(settings, captures, gpus).await?;
+    let reloads = tokio::spawn(on_hangup(hangup, server.state.clone()));
     server.run(either(terminate, interrupt)).await;
+    reloads.abort();
     Ok(())
 }
 

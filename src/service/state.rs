@@ -1,13 +1,16 @@
 //! What the handlers share. Called by [`super::router`] and all routes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
-use super::limit::StartLimit;
+use super::audit::Audit;
+use super::door::Door;
+use super::limit::StartLimits;
+use super::tls::Tls;
+use super::tokens::Tokens;
 use crate::capture::handle::Captures;
 use crate::config::Settings;
 use crate::telemetry::metrics::Metrics;
@@ -27,18 +30,23 @@ pub struct Shared {
     pub gpus: Gpus,
     /// What is set.
     pub settings: Settings,
-    /// The token callers have to bring.
-    pub token: Option<SecretString>,
+    /// Names by which callers without a token may call this server.
+    pub hosts: Vec<String>,
+    /// Who did what.
+    pub audit: Arc<Audit>,
     /// What is counted.
     pub metrics: Metrics,
     /// How many starts are taken.
-    pub starts: StartLimit,
+    pub starts: StartLimits,
     /// Room for requests.
     pub requests: Arc<Semaphore>,
     /// Room for downloads.
     pub downloads: Arc<Semaphore>,
     /// When this service started.
     pub started: Instant,
+    tokens: RwLock<Arc<Tokens>>,
+    /// What connections are served with, if not in plain.
+    pub tls: Option<Arc<Tls>>,
     stopping: AtomicBool,
 }
 
@@ -47,20 +55,33 @@ pub type AppState = Arc<Shared>;
 
 impl Shared {
     /// The state of a service that is about to start.
-    pub fn new(captures: Captures, gpus: Gpus, settings: Settings, token: Option<SecretString>) -> AppState {
+    pub fn new(captures: Captures, gpus: Gpus, settings: Settings, door: Door) -> AppState {
         let started = Instant::now();
         Arc::new(Self {
             captures,
             gpus,
-            token,
+            hosts: settings.allowed_host.iter().cloned().chain(own_name()).collect(),
+            audit: door.audit,
+            tls: door.tls,
+            tokens: RwLock::new(Arc::new(door.tokens)),
             metrics: Metrics::default(),
-            starts: StartLimit::new(settings.start_rate_per_second, started),
+            starts: StartLimits::new(settings.start_rate_per_second, started),
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
             downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
             started,
             stopping: AtomicBool::new(false),
             settings,
         })
+    }
+
+    /// The tokens there are.
+    pub fn tokens(&self) -> Arc<Tokens> {
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on these.
+    pub fn set_tokens(&self, tokens: Tokens) {
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
     }
 
     /// From now on `/readyz` says no.
@@ -72,4 +93,10 @@ impl Shared {
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
+}
+
+/// What this machine calls itself: nobody else can point that name here.
+fn own_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }

@@ -47,6 +47,12 @@ impl Fields {
         Self(fields)
     }
 
+    /// Those of these names that are there.
+    pub fn known(&self, names: &[&str]) -> Map<String, Value> {
+        let there = names.iter().filter_map(|name| Some(((*name).to_owned(), self.get(name)?.clone())));
+        there.collect()
+    }
+
     /// The value of a field.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)

@@ -31,6 +31,9 @@ pub const RANKS_ATTACHED: &str = "stepscope_ranks_attached";
 pub const SEGMENTS_REFUSED: &str = "stepscope_segments_refused";
 /// Bytes of all captures on disk. Gauge.
 pub const STORE_BYTES: &str = "stepscope_store_bytes";
+/// Lines of the audit log, by what became of them: `written`, `lost` (the disk did not take it), `left_out` (too many
+/// refusals). Counter.
+pub const AUDIT_LINES: &str = "stepscope_audit_lines";
 /// HTTP requests answered, by route and status. Counter.
 pub const HTTP_REQUESTS: &str = "stepscope_http_requests";
 
@@ -106,6 +109,8 @@ pub struct Readings {
     pub segments_refused: u64,
     /// Bytes on disk.
     pub store_bytes: u64,
+    /// Lines of the audit log by what became of them.
+    pub audit_lines_total: Vec<(&'static str, u64)>,
     /// What the GPUs say.
     pub gpus: Vec<GpuReadings>,
 }
@@ -224,6 +229,15 @@ impl Collector for Readings {
         )?;
         for (state, count) in &self.captures_total {
             ConstCounter::new(*count).encode(captures.encode_family(&[("state", *state)])?)?;
+        }
+        let mut audit = encoder.encode_descriptor(
+            AUDIT_LINES,
+            "Lines of the audit log",
+            None,
+            ConstCounter::new(0u64).metric_type(),
+        )?;
+        for (outcome, count) in &self.audit_lines_total {
+            ConstCounter::new(*count).encode(audit.encode_family(&[("outcome", *outcome)])?)?;
         }
         let running = u64::from(self.capture_running);
         Self::gauge(encoder, CAPTURE_RUNNING, "1 while a capture keeps others from starting", running)?;

@@ -51,7 +51,7 @@ fn nonsense_is_exit_code_2() {
         &["start", "--max-iterations", "many"],
         &["start", "--delay-iterations", "1", "--start-iteration", "2"],
         &["get", "-o", "-", "--json"],
-        &["status", "--url", "https://127.0.0.1:1"],
+        &["status", "--url", "ftp://127.0.0.1:1"],
         &["status", "--url", "here"],
     ] {
         let output = stepscope(arguments);

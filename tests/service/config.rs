@@ -78,7 +78,18 @@ fn defaults_are_those_that_are_documented() {
 #[test]
 fn every_setting_has_a_variable_and_a_flag() {
     let mut keys = Vec::new();
-    let full = Settings { token_file: Some("t".into()), self_trace: Some("s".into()), ..Settings::default() };
+    let some = || Some(std::path::PathBuf::from("x"));
+    let full = Settings {
+        token_file: some(),
+        tokens_file: some(),
+        open_profile_routes: vec!["10.0.0.0/8".parse().unwrap()],
+        allowed_host: vec!["a".into()],
+        audit_log: some(),
+        tls_cert: some(),
+        tls_key: some(),
+        self_trace: some(),
+        ..Settings::default()
+    };
     for (key, value) in toml::Table::try_from(&full).unwrap() {
         match value {
             toml::Value::Table(inner) => keys.extend(inner.keys().map(|inner| format!("{key}.{inner}"))),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::response::IntoResponse;
 use stepscope::capture::manifest::CaptureId;
 use stepscope::capture::request::{CaptureError, Profiler, StartError};
+use stepscope::config::tokens::Right;
 use stepscope::service::body::{BodyError, read_start};
 use stepscope::service::error::ApiError;
 
@@ -46,7 +47,11 @@ fn all() -> Vec<ApiError> {
         ApiError::NoSuchPath("/x".into()),
         ApiError::MethodNotAllowed { method: "PUT".into(), path: "/start_profile".into() },
         ApiError::Unauthorized,
+        ApiError::NoRight { name: "bench".into(), right: Right::Delete, has: vec![Right::Look, Right::Capture] },
+        ApiError::TokenInUrl("access_token"),
         ApiError::ForeignOrigin,
+        ApiError::ForeignHost("evil.example".into()),
+        ApiError::BrokenHost,
         ApiError::TooManyStarts(Duration::from_millis(1500)),
         ApiError::Busy("512 requests"),
         ApiError::Internal("broken".into()),

@@ -1,9 +1,11 @@
 //! HTTP on the real session, without an engine: bodies, routes, guard, downloads, connections, documents, settings.
 
+mod audit;
 mod body;
 mod config;
 mod connections;
 mod errors;
+mod guard;
 mod limit;
 mod logs;
 mod metrics;
@@ -12,3 +14,5 @@ mod router;
 mod session;
 mod stream;
 mod support;
+mod tls;
+mod tokens;

@@ -8,8 +8,10 @@ use serde_json::Value;
 use stepscope::capture::handle::Captures;
 use stepscope::config::Settings;
 use stepscope::service::compose::options;
+use stepscope::service::door::Door;
 use stepscope::service::router::router;
 use stepscope::service::state::{AppState, Shared};
+use stepscope::service::tokens::Tokens;
 use stepscope::telemetry::nvml::Gpus;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -38,7 +40,9 @@ pub fn session() -> (Captures, TempDir) {
 
 pub fn state(settings: Settings, token: Option<&str>) -> Service {
     let (captures, folder) = session();
-    Service { state: Shared::new(captures, Gpus::none("not asked"), settings, token.map(SecretString::from)), folder }
+    let tokens = Tokens::new(token.map(SecretString::from), Vec::new()).unwrap();
+    let door = Door { tokens, ..Door::open(&settings).unwrap() };
+    Service { state: Shared::new(captures, Gpus::none("not asked"), settings, door), folder }
 }
 
 pub struct Reply {

@@ -16,6 +16,8 @@ const LICENCES: &[&str] = &[
     "BSD-3-Clause",
     "BSL-1.0",
     "CC0-1.0",
+    // Of data: the root certificates that Mozilla lists.
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "MIT-0",

@@ -55,6 +55,11 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("hyper_util", &["service"]),
     ("tower_http", &["service"]),
     ("reqwest", &["client"]),
+    ("rustls", &["service", "client"]),
+    ("tokio_rustls", &["service"]),
+    ("rustls_native_certs", &["client"]),
+    ("ring", &["service"]),
+    ("ipnet", &["config"]),
     ("clap", &["cli", "config"]),
     ("clap_complete", &["cli"]),
     ("anyhow", &["cli"]),
@@ -88,10 +93,17 @@ const WORDS: &[(&str, &[&str])] = &[
     ("libc::fcntl", &["src/wire/"]),
     ("SYS_futex", &["src/wire/"]),
     ("SYS_membarrier", &["src/wire/"]),
-    // The collector names the order of its loads; a service keeps flags of its own.
+    // The collector names the order of its loads; a service keeps flags and counts of its own.
     (
         "sync::atomic",
-        &["src/wire/", "src/agent/", "src/collector/source.rs", "src/collector/profiling.rs", "src/service/state.rs"],
+        &[
+            "src/wire/",
+            "src/agent/",
+            "src/collector/source.rs",
+            "src/collector/profiling.rs",
+            "src/service/state.rs",
+            "src/service/audit.rs",
+        ],
     ),
     // The C border; functions of the driver and of NVTX tools, and tables for them. Handlers of a signal, of fork and exit, of a thread's begin and end; the hook's slow halves, which must not unwind.
     (

@@ -3,11 +3,11 @@
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::header;
+use axum::http::{Extensions, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::profile::read_wait;
+use super::profile::{noted, read_wait};
 use crate::capture::export::Export;
 use crate::capture::manifest::Manifest;
 use crate::capture::request::{CaptureError, ReportFormat};
@@ -49,8 +49,12 @@ pub async fn show(State(state): State<AppState>, id: Id, RawQuery(query): RawQue
 }
 
 /// Removes it, with its files.
-pub async fn delete(State(state): State<AppState>, id: Id) -> Result<Json<Value>, ApiError> {
-    let manifest = state.captures.get(&name(id)?)?;
+pub async fn delete(State(state): State<AppState>, id: Id, extensions: Extensions) -> Result<Json<Value>, ApiError> {
+    let id = name(id)?;
+    let note = noted(&extensions);
+    note.asked(Map::from_iter([("id".to_owned(), json!(id))]));
+    let manifest = state.captures.get(&id)?;
+    note.capture(&manifest.capture_id.0);
     state.captures.delete(&manifest.capture_id.0).await?;
     Ok(Json(json!({"deleted": manifest.capture_id})))
 }

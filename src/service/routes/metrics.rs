@@ -12,6 +12,9 @@ use crate::telemetry::metrics::{CONTENT_TYPE, RankCounts, RankLabels, Readings};
 /// All metrics.
 pub async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
     let mut readings = readings(&state.captures.snapshot());
+    let audit = state.audit.counts();
+    let lines = [audit.written_total, audit.lost_total, audit.left_out_total];
+    readings.audit_lines_total = ["written", "lost", "left_out"].into_iter().zip(lines).collect();
     readings.gpus = state.gpus.readings();
     let text = state.metrics.text(readings).map_err(|error| ApiError::Internal(error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())

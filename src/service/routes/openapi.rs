@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use axum::Json;
 use serde_json::{Map, Value, json};
 
+use crate::service::caller::Needs;
 use crate::service::router::{Answer, ROUTES, Route};
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
@@ -58,7 +59,7 @@ fn operation(route: &Route, method: &str, about: &str) -> Value {
         Answer::JsonOr(schema, kinds) => [json_of(schema)].into_iter().chain(kinds.iter().map(media)).collect(),
     };
     responses.insert("200".to_owned(), json!({"description": "It is so", "content": content}));
-    let always: &[u16] = if route.open { &[403, 503] } else { &[401, 403, 503] };
+    let always: &[u16] = if route.needs == Needs::Nothing { &[403, 503] } else { &[401, 403, 503] };
     for status in always.iter().chain(route.errors) {
         let content = Map::from_iter([json_of("Error")]);
         responses.insert(status.to_string(), json!({"description": about_status(*status), "content": content}));
@@ -71,7 +72,7 @@ fn operation(route: &Route, method: &str, about: &str) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
-    if route.open {
+    if route.needs == Needs::Nothing {
         operation["security"] = json!([]);
     }
     if route.takes_body && method == "post" {

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header;
+use axum::http::{Extensions, header};
 use serde_json::{Map, Value, json};
 
 use crate::capture::handle::Stopped;
 use crate::capture::manifest::{CaptureId, Manifest};
-use crate::service::body::{BodyError, MAX_BODY_BYTES, read_query, read_start};
+use crate::service::audit::Note;
+use crate::service::body::{BodyError, FIELDS, MAX_BODY_BYTES, read_fields, read_query, start_of};
+use crate::service::caller::{Caller, Peer};
 use crate::service::error::ApiError;
 use crate::service::state::AppState;
 use crate::service::values::{Fields, wrong};
@@ -28,12 +30,16 @@ pub async fn start(State(state): State<AppState>, request: Request) -> Result<Js
     if !state.settings.profiling {
         return Err(ApiError::ProfilingOff);
     }
-    state.starts.take(Instant::now()).map_err(ApiError::TooManyStarts)?;
+    let key = asker(request.extensions());
+    state.starts.take(&key, Instant::now()).map_err(ApiError::TooManyStarts)?;
     let (head, body) = request.into_parts();
     let body = read_body(body).await?;
     let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let asked = read_start(content_type, head.uri.query().unwrap_or_default(), &body)?;
-    let manifest = state.captures.start(asked).await?;
+    let fields = read_fields(content_type, head.uri.query().unwrap_or_default(), &body)?;
+    let note = noted(&head.extensions);
+    note.asked(fields.known(FIELDS));
+    let manifest = state.captures.start(start_of(&fields)?).await?;
+    note.capture(&manifest.capture_id.0);
     Ok(Json(started(&manifest)))
 }
 
@@ -47,11 +53,14 @@ pub async fn stop(State(state): State<AppState>, request: Request) -> Result<Jso
     // is answered, so that the connection can be kept.
     let _unread = read_body(body).await;
     let query = Fields::new(read_query(head.uri.query().unwrap_or_default())?, Map::new());
+    let note = noted(&head.extensions);
+    note.asked(query.known(&["wait", "capture_id"]));
     let wait = read_wait(&query)?;
     let id = query.text("capture_id")?.map(|id| CaptureId(id.to_owned()));
     let Some(Stopped { mut manifest, was_over }) = state.captures.stop(id).await? else {
         return Ok(Json(json!({"state": "idle", "capture_id": null})));
     };
+    note.capture(&manifest.capture_id.0);
     if let Some(patience) = wait
         && !manifest.state.is_final()
     {
@@ -64,6 +73,16 @@ pub async fn stop(State(state): State<AppState>, request: Request) -> Result<Jso
         answer["state"] = json!("idle");
     }
     Ok(Json(answer))
+}
+
+/// Whose starts this one is counted with.
+fn asker(extensions: &Extensions) -> String {
+    extensions.get::<Caller>().unwrap_or(&Caller::Here).key(extensions.get::<Peer>().copied())
+}
+
+/// The request's line in the audit.
+pub fn noted(extensions: &Extensions) -> Note {
+    extensions.get::<Note>().cloned().unwrap_or_default()
 }
 
 /// `?wait=SECONDS`; more than the longest is cut to it.

@@ -15,6 +15,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub async fn status(State(state): State<AppState>) -> Json<Value> {
     let snapshot = state.captures.snapshot();
     let [done, cancelled, failed] = snapshot.finished_total;
+    let audit = state.audit.counts();
     Json(json!({
         "stepscope_version": VERSION,
         "state": snapshot.running.as_ref().map_or("idle", |capture| capture.state.as_str()),
@@ -30,6 +31,12 @@ pub async fn status(State(state): State<AppState>) -> Json<Value> {
         "departed_records_total": snapshot.departed_records_total,
         "departed_dropped_total": snapshot.departed_dropped_total,
         "store_bytes": snapshot.store_bytes,
+        "audit": {
+            "file": audit.has_file,
+            "written_total": audit.written_total,
+            "lost_total": audit.lost_total,
+            "left_out_total": audit.left_out_total,
+        },
     }))
 }
 
