@@ -19,11 +19,13 @@ use super::body::{Answer, Outgoing, Wanted};
 use super::counts::{Counted, Counts};
 use super::error::{ForwardError, Refusal};
 use super::exchange::Exchange;
+use super::flights::Flights;
 use super::headers;
 use super::link::Link;
 use super::pool::{IDLE, Pool};
 use super::upgrade;
 use super::upstream::Upstream;
+use crate::capture::passed::PassedQueue;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +42,7 @@ pub(super) struct Shared {
     pub(super) upstream: Upstream,
     pub(super) pool: Pool,
     pub(super) counts: Arc<Counts>,
+    flights: Arc<Flights>,
     /// Tunnels, and whoever sweeps the pool.
     pub(super) tasks: TaskTracker,
     pub(super) ending: CancellationToken,
@@ -54,13 +57,15 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// To this engine, for so many requests at once. Asks nobody: the engine may come later.
-    pub fn new(upstream: Upstream, most: usize) -> Self {
+    /// To this engine, for so many requests at once; captures get to see them through the queue. Asks nobody: the engine
+    /// may come later.
+    pub fn new(upstream: Upstream, most: usize, queue: Arc<PassedQueue>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 upstream,
                 pool: Pool::default(),
                 counts: Arc::default(),
+                flights: Flights::new(queue),
                 tasks: TaskTracker::new(),
                 ending: CancellationToken::new(),
                 room: Arc::new(Semaphore::new(most)),
@@ -104,14 +109,13 @@ impl Proxy {
     pub async fn forward(&self, request: Request<Incoming>, client: Client) -> Result<Response<Answer>, ForwardError> {
         let shared = &self.shared;
         let room = shared.room.clone().try_acquire_owned().map_err(|_| ForwardError::Full(shared.most))?;
-        let mut exchange = Exchange::begin(&shared.counts, room);
-        match self.carry(request, client, &mut exchange).await {
+        let flight = shared.flights.begin(&request);
+        let mut exchange = Exchange::begin(&shared.counts, &shared.flights, flight, room);
+        match self.carry(request, client, &exchange).await {
             Ok(Carried::Answer(head, body, link)) => {
-                exchange.answered(head.status.as_u16());
                 Ok(Response::from_parts(head, Answer::new(body, link, shared.clone(), exchange)))
             }
             Ok(Carried::Tunnel(head, body)) => {
-                exchange.answered(head.status.as_u16());
                 exchange.finished();
                 Ok(Response::from_parts(head, Answer::of_tunnel(body)))
             }
@@ -130,7 +134,7 @@ impl Proxy {
         &self,
         mut request: Request<Incoming>,
         client: Client,
-        _exchange: &mut Exchange,
+        exchange: &Exchange,
     ) -> Result<Carried, ForwardError> {
         let shared = &self.shared;
         if request.method() == Method::CONNECT {
@@ -154,7 +158,8 @@ impl Proxy {
         } else {
             request.headers_mut().remove(EXPECT);
         }
-        let (response, link) = self.send(request).await?;
+        let (response, link) = self.send(request, exchange).await?;
+        exchange.answered(response.status().as_u16());
         let (mut head, body) = response.into_parts();
         head.version = hyper::Version::HTTP_11;
         if head.status == hyper::StatusCode::SWITCHING_PROTOCOLS {
@@ -169,10 +174,15 @@ impl Proxy {
         Ok(Carried::Answer(head, body, link))
     }
 
-    async fn send(&self, mut request: Request<Outgoing>) -> Result<(Response<Incoming>, Link), ForwardError> {
+    async fn send(
+        &self,
+        mut request: Request<Outgoing>,
+        exchange: &Exchange,
+    ) -> Result<(Response<Incoming>, Link), ForwardError> {
         let shared = &self.shared;
         while let Some(mut link) = shared.pool.take() {
             let again = (request.body().is_empty() && is_harmless(request.method())).then(|| copy(&request, shared));
+            exchange.forwarded();
             match link.send(request).await {
                 Ok(response) => return Ok((response, link)),
                 Err(mut error) => {
@@ -187,6 +197,7 @@ impl Proxy {
             }
         }
         let mut link = self.connect().await?;
+        exchange.forwarded();
         match link.send(request).await {
             Ok(response) => Ok((response, link)),
             Err(error) => Err(self.broken(&reason(error.error()))),

@@ -9,7 +9,8 @@
 //! | [`link`](mod@link) | one connection to the engine |
 //! | [`pool`] | connections that wait for their next request |
 //! | [`upgrade`] | tunnels behind a 101 |
-//! | [`exchange`] | what becomes of one request, told to counts |
+//! | [`exchange`] | what becomes of one request, told to counts and captures |
+//! | `flights` | requests that are under way, for captures |
 //! | [`counts`] | what is counted |
 //! | [`descriptors`] | room for the connections |
 //! | [`error`] | why a request was not carried |
@@ -23,6 +24,7 @@ pub mod counts;
 pub mod descriptors;
 pub mod error;
 pub mod exchange;
+mod flights;
 pub mod forward;
 pub mod headers;
 pub mod link;

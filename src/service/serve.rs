@@ -84,7 +84,7 @@ impl Server {
                         bounds.connections
                     );
                 }
-                Some(Proxy::new(upstream, bounds.connections))
+                Some(Proxy::new(upstream, bounds.connections, captures.passed().clone()))
             }
             None => None,
         };

@@ -8,4 +8,5 @@ mod many;
 mod routes;
 mod streaming;
 mod support;
+mod tracks;
 mod upgrades;

@@ -98,7 +98,7 @@ impl Engine {
 /// A sidecar in front of an engine.
 pub struct Front {
     pub sidecar: Sidecar,
-    _place: Place,
+    pub place: Place,
 }
 
 impl Front {
@@ -110,7 +110,7 @@ impl Front {
         let place = Place::new();
         let url = format!("http://{engine}");
         let arguments: Vec<&str> = ["--upstream", &url].into_iter().chain(arguments.iter().copied()).collect();
-        Self { sidecar: Sidecar::start(&place, &arguments), _place: place }
+        Self { sidecar: Sidecar::start(&place, &arguments), place }
     }
 
     pub fn connect(&self) -> TcpStream {

@@ -33,8 +33,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &["capture::handle", "capture::counters", "config", "wire::clock::monotonic_ns"]),
     ("config", &[]),
     ("service", &["capture", "trace", "telemetry", "config", "proxy"]),
-    // Knows neither the session nor the routes: what is whose is the service's to say.
-    ("proxy", &[]),
+    // Knows no routes: what is whose is the service's to say. Of the session it knows where requests are handed in.
+    ("proxy", &["capture::passed", "wire::clock::monotonic_ns"]),
     ("client", &["config"]),
     // Of traces it knows the names of their formats: a file name chooses one. A report comes as JSON, also from afar: it is
     // read, compared and shown here.
