@@ -17,6 +17,7 @@
 //! | [`trace`] | fragments, Chrome JSON, Perfetto, the ledger |
 //! | [`report`] | what happened in a window, in words and numbers |
 //! | [`telemetry`] | our own logs and metrics, counters of the GPUs |
+//! | [`proxy`] | in front of the engine: what is not ours goes to it and comes back untouched |
 //! | [`service`] | axum: routes, errors, OpenAPI |
 //! | [`config`] | settings, and the table of environment variables |
 //! | [`client`], [`cli`] | the command `stepscope` |
@@ -41,6 +42,8 @@ pub mod doctor;
 pub mod launch;
 #[cfg(feature = "service")]
 pub mod merge;
+#[cfg(feature = "service")]
+pub mod proxy;
 #[cfg(feature = "service")]
 pub mod report;
 #[cfg(feature = "service")]

@@ -6,6 +6,7 @@ mod cli;
 mod hazards;
 mod merge;
 mod profilers;
+mod proxy;
 mod report;
 mod service;
 mod structure;

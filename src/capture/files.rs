@@ -21,6 +21,7 @@ use super::gpus::GpuCounters;
 use super::handle::{Command, Shared};
 use super::manifest::{CaptureId, Manifest, State};
 use super::progress::{Kept, Progress};
+use super::proxied::Proxied;
 use super::recover::{self, Resumed};
 use super::report;
 use super::session::Session;
@@ -82,6 +83,7 @@ pub(super) struct Recording {
     pub id: CaptureId,
     pub lanes: Vec<Lane>,
     pub gpus: GpuCounters,
+    pub proxied: Proxied,
     pub progress: Arc<Progress>,
     pub failed: Option<String>,
 }
@@ -164,7 +166,9 @@ impl Files {
         let lanes = ranks.into_iter().map(lane).collect();
         let id = manifest.capture_id.clone();
         let gpus = GpuCounters::new(self.shared.counters.clone(), windows, &self.shared.store, &id);
-        let recording = Recording { id, lanes, gpus, progress, failed: None };
+        let job = manifest.groups.first().map_or("", |group| &group.job);
+        let proxied = Proxied::new(self.shared.passed.clone(), &id, job);
+        let recording = Recording { id, lanes, gpus, proxied, progress, failed: None };
         if let Err(error) = self.shared.store.create(&manifest, &recording.unfinished()) {
             let _ = self.shared.store.delete(&manifest.capture_id);
             return Err(error.to_string());
@@ -183,7 +187,9 @@ impl Files {
         }
         session.kept(&recording.progress.kept());
         recording.gpus.finish();
-        session.kept_bytes(recording.gpus.bytes());
+        recording.proxied.finish(store);
+        session.kept_bytes(recording.gpus.bytes() + recording.proxied.bytes());
+        manifest.sources.extend(recording.proxied.report());
         manifest.gpus = recording.gpus.report().clone();
         report::conclude(&mut manifest, &session, recording.failed.take());
         // Let go of before it is said to be over: a segment must not be opened twice in one process.
@@ -205,6 +211,9 @@ impl Recording {
     fn drain(&mut self, store: &Store) -> u64 {
         if self.failed.is_none() && self.gpus.turn() {
             self.progress.set_gpus(self.gpus.report(), self.gpus.bytes());
+        }
+        if self.failed.is_none() {
+            self.proxied.turn(store);
         }
         let mut fetched = 0;
         for (rank, lane) in self.lanes.iter_mut().enumerate() {

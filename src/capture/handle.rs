@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use super::counters::CounterQueue;
 use super::export::{self, Export};
 use super::manifest::{CaptureId, Manifest, State};
+use super::passed::PassedQueue;
 use super::progress::Progress;
 use super::request::{CaptureError, ReportFormat, StartError, StartRequest};
 use super::session::Session;
@@ -149,6 +150,7 @@ pub(super) struct Shared {
     /// Counts changes of any manifest.
     pub(super) changed: watch::Sender<u64>,
     pub(super) counters: Arc<CounterQueue>,
+    pub(super) passed: Arc<PassedQueue>,
 }
 
 impl Captures {
@@ -185,6 +187,11 @@ impl Captures {
     /// Where counters of the sidecar's own are handed in.
     pub fn counters(&self) -> &Arc<CounterQueue> {
         &self.shared.counters
+    }
+
+    /// Where requests that passed through the sidecar are handed in.
+    pub fn passed(&self) -> &Arc<PassedQueue> {
+        &self.shared.passed
     }
 
     /// What was last published.
@@ -382,6 +389,7 @@ mod tests {
             holder: Default::default(),
             changed: Default::default(),
             counters: Default::default(),
+            passed: Default::default(),
         };
         let (commands, inbox) = mpsc::sync_channel(1);
         let captures = Captures { commands, shared: Arc::new(shared) };

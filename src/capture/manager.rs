@@ -73,6 +73,7 @@ pub fn open(options: Options) -> Result<Captures, OpenError> {
         holder: Default::default(),
         changed: Default::default(),
         counters: Default::default(),
+        passed: Default::default(),
     });
     for manifest in manifests {
         shared.publish(Arc::new(manifest));
@@ -297,7 +298,7 @@ impl Manager {
         self.collector.scan(Instant::now());
         let (plan, window) = plan::make(&self.options, &request, &self.collector)?;
         let manifest = plan::manifest(&request, &plan, window);
-        let (running, begin) = Running::start(&mut self.collector, &plan, manifest, self.shared.counters.clone())?;
+        let (running, begin) = Running::start(&mut self.collector, &plan, manifest, &self.shared)?;
         if self.files.try_send(Job::Begin(Box::new(begin))).is_err() {
             running.let_go(&mut self.collector);
             return Err(StartError::Busy);

@@ -20,6 +20,7 @@
 //! | [`progress`] | how far it has got |
 //! | [`counters`] | what is sampled beside the ranks, handed in |
 //! | `gpus` | the same on the disk |
+//! | [`passed`], `proxied` | requests that passed through the sidecar: handed in, and on the disk |
 //! | `report` | from a session to what is said of it |
 //! | `recover` | taking up what a sidecar that died left |
 //! | `exporter` | the thread that works on captures that are over |
@@ -37,9 +38,11 @@ pub mod handle;
 pub mod manager;
 pub mod manifest;
 pub mod options;
+pub mod passed;
 mod plan;
 pub mod profiling;
 pub mod progress;
+mod proxied;
 mod recover;
 mod report;
 pub mod request;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::collector::profiling::ProfilerCalls;
 use crate::collector::source::{SourceId, SourceIdentity};
-use crate::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentWriter, SOURCE};
+use crate::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentWriter};
 use crate::wire::clock::monotonic_ns;
 
 use super::files::{Lane, Recording};
@@ -18,6 +18,7 @@ use super::gpus::GpuCounters;
 use super::manifest::{ClosedBy, GroupReport, Manifest, SourceReport};
 use super::profiling::Lead;
 use super::progress::{Kept, Progress};
+use super::proxied::Proxied;
 use super::session::{Group, Limits, Phase, Rank, Session};
 use super::store::{Store, Unfinished};
 use super::window::Opening;
@@ -62,7 +63,7 @@ pub(super) fn resume(store: &Store, manifest: &Manifest) -> Resumed {
         let identity = recovered.identity;
         let kept = kept(&path, fragment.bytes());
         manifest.request_moments += kept.moments;
-        if identity.role == SOURCE {
+        if !identity.runs_iterations() {
             // Its rings are not looked for: what it told stands in its fragment as far as it was fetched.
             sources.push(source(&identity, kept));
             continue;
@@ -73,7 +74,7 @@ pub(super) fn resume(store: &Store, manifest: &Manifest) -> Resumed {
         let unfinished = unfinished.unwrap_or(Unfinished { identity, anchor: (0, 0, 0), dropped_total: 0 });
         lanes.push(Lane { rings: None, unfinished, fragment: Some(fragment), kept });
     }
-    for unfinished in to_come.into_values().filter(|unfinished| unfinished.identity.role != SOURCE) {
+    for unfinished in to_come.into_values().filter(|unfinished| unfinished.identity.runs_iterations()) {
         let Some(group) = group_of(&groups, &unfinished.identity) else { continue };
         ranks.push(rank(&unfinished.identity, group, Kept::default()));
         lanes.push(Lane { rings: None, unfinished, fragment: None, kept: Kept::default() });
@@ -87,8 +88,9 @@ pub(super) fn resume(store: &Store, manifest: &Manifest) -> Resumed {
     manifest.warnings.push("the sidecar died while this capture ran; another one ended it".into());
     let progress = Arc::new(Progress::new(lanes.iter().map(|lane| lane.kept).collect()));
     let gpus = GpuCounters::left_over(store, &id);
+    let proxied = Proxied::nothing(&id, "");
     progress.set_gpus(gpus.report(), 0);
-    Resumed { session, manifest, recording: Recording { id, lanes, gpus, progress, failed: None } }
+    Resumed { session, manifest, recording: Recording { id, lanes, gpus, proxied, progress, failed: None } }
 }
 
 /// What is said of a process that runs no iterations. How much it dropped nobody knows any more.

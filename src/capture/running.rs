@@ -17,7 +17,9 @@ use crate::wire::membarrier;
 use super::counters::CounterQueue;
 use super::events::Events;
 use super::files::{Begin, Job, RankRings};
+use super::handle::Shared;
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
+use super::passed::PassedQueue;
 use super::profiling::{Lead, Profiling};
 use super::progress::{Kept, Progress};
 use super::report;
@@ -70,6 +72,8 @@ pub(super) struct Running {
     detached: BTreeSet<usize>,
     /// Where GPUs' values are handed in, while the window is open.
     counters: Counters,
+    /// Where requests that pass through the sidecar are handed in, unless nobody wants events.
+    passed: Option<Arc<PassedQueue>>,
     /// What else is asked of the engine's processes.
     events: Events,
 }
@@ -88,7 +92,7 @@ impl Running {
         collector: &mut Collector,
         plan: &Plan,
         mut manifest: Manifest,
-        counters: Arc<CounterQueue>,
+        shared: &Shared,
     ) -> Result<(Self, Begin), StartError> {
         let mut groups: BTreeMap<(String, String), Vec<SourceId>> = BTreeMap::new();
         for source in collector.sources().iter().filter(|s| plan.sources.contains(&s.id())) {
@@ -129,10 +133,11 @@ impl Running {
         // The window may open with the very next iteration.
         let rates = rates(collector, &session);
         events.turn(monotonic_ns(), collector, &session, &rates, false);
-        let windows = counters.windows();
+        let windows = shared.counters.windows();
         let begin = Begin { manifest: manifest.clone(), ranks, progress: progress.clone(), windows };
-        let waiting = Counters::Waiting(counters);
-        Ok((Self { counters: waiting, events, ..Self::new(session, manifest, progress, plan.lease) }, begin))
+        let waiting = Counters::Waiting(shared.counters.clone());
+        let passed = (!events.is_nobody()).then(|| shared.passed.clone());
+        Ok((Self { counters: waiting, passed, events, ..Self::new(session, manifest, progress, plan.lease) }, begin))
     }
 
     fn new(session: Session, manifest: Manifest, progress: Arc<Progress>, lease: Duration) -> Self {
@@ -147,6 +152,7 @@ impl Running {
             failed: false,
             detached: BTreeSet::new(),
             counters: Counters::Over,
+            passed: None,
             events: Events::none(),
         }
     }
@@ -240,6 +246,9 @@ impl Running {
         match &self.counters {
             Counters::Waiting(queue) if !over && self.session.state() == State::Recording => {
                 queue.open();
+                if let Some(passed) = &self.passed {
+                    passed.open();
+                }
                 self.counters = Counters::Open(queue.clone());
             }
             Counters::Open(queue) if over => {

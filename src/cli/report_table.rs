@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::table::columns;
 use crate::report::model::{Distribution, Phase, Report};
+use crate::report::requests::StageRow;
 use crate::report::words::{
     approximately, batch, completeness, count, duration, loss_name, percent, rank_name, rate, window,
 };
@@ -23,6 +24,9 @@ pub fn report(report: &Report) -> String {
         out.push_str(&lockstep(report));
     }
     section(&mut out, "requests", &requests(report));
+    if report.proxied.recorded {
+        section(&mut out, "in front of the engine", &proxied(report));
+    }
     section(&mut out, "GPUs", &gpus(report));
     if let Some(kernels) = &report.kernels {
         let mut text = format!("{} kernels in {} iterations", count(kernels.kernels), count(kernels.iterations));
@@ -226,25 +230,52 @@ fn requests(report: &Report) -> String {
         count(requests.preemptions)
     );
     let mut out = wrapped(&counts, TEXT_COLUMNS).join("\n") + "\n";
-    let row = |name: &str, of: &Distribution, share: String| {
-        let mut row = vec![name.to_owned(), count(of.count)];
-        row.extend(times(of));
-        row.push(share);
-        row
-    };
-    let mut rows: Vec<_> =
-        requests.stages.iter().map(|stage| row(&stage.stage, &stage.time_ns, percent(stage.share))).collect();
     let totals = [
         ("end to end", &requests.end_to_end_ns, percent(1.0)),
         ("first token", &requests.time_to_first_token_ns, String::new()),
         ("per token", &requests.time_per_output_token_ns, String::new()),
     ];
-    rows.extend(totals.into_iter().filter_map(|(name, of, share)| Some(row(name, of.as_ref()?, share))));
-    if !rows.is_empty() {
-        let header = ["STAGE", "N", "AVG", "MIN", "P50", "P90", "P99", "MAX", "OF END TO END"];
-        out.push_str(&columns(&header, &[1, 2, 3, 4, 5, 6, 7, 8], rows));
-    }
+    out.push_str(&stage_table(&requests.stages, &totals));
     out
+}
+
+fn proxied(report: &Report) -> String {
+    let proxied = &report.proxied;
+    let counts = format!(
+        "{} requests passed through the sidecar, {} to the end of their answer: those are below. Of the others {} still \
+         ran, {} were left by their client, {} failed on the engine's side, {} were refused.",
+        count(proxied.seen),
+        count(proxied.complete),
+        count(proxied.open),
+        count(proxied.client_left),
+        count(proxied.engine_failed),
+        count(proxied.refused)
+    );
+    let mut out = wrapped(&counts, TEXT_COLUMNS).join("\n") + "\n";
+    let totals = [
+        ("end to end", &proxied.end_to_end_ns, percent(1.0)),
+        ("first chunk", &proxied.time_to_first_chunk_ns, String::new()),
+    ];
+    out.push_str(&stage_table(&proxied.stages, &totals));
+    out
+}
+
+/// Stages, and what is said of the whole below them; nothing where there is none.
+fn stage_table(stages: &[StageRow], totals: &[(&str, &Option<Distribution>, String)]) -> String {
+    let row = |name: &str, of: &Distribution, share: &str| {
+        let mut row = vec![name.to_owned(), count(of.count)];
+        row.extend(times(of));
+        row.push(share.to_owned());
+        row
+    };
+    let mut rows: Vec<_> =
+        stages.iter().map(|stage| row(&stage.stage, &stage.time_ns, &percent(stage.share))).collect();
+    rows.extend(totals.iter().filter_map(|(name, of, share)| Some(row(name, of.as_ref()?, share))));
+    if rows.is_empty() {
+        return String::new();
+    }
+    let header = ["STAGE", "N", "AVG", "MIN", "P50", "P90", "P99", "MAX", "OF END TO END"];
+    columns(&header, &[1, 2, 3, 4, 5, 6, 7, 8], rows)
 }
 
 fn gpus(report: &Report) -> String {

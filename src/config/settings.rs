@@ -85,6 +85,9 @@ impl Default for NvmlSettings {
 pub struct Settings {
     /// Where HTTP is served. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The engine behind this sidecar, `http://HOST:PORT`: what is not ours is passed on to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
     /// Where captures are kept.
     pub data: PathBuf,
     /// Where the engines' segments are.
@@ -164,6 +167,7 @@ impl Settings {
             .join("stepscope");
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8001).into(),
+            upstream: None,
             data,
             dir: format!("/dev/shm/stepscope-{}", user_id()).into(),
             trust_group: false,

@@ -73,6 +73,13 @@ pub const VARIABLES: &[Variable] = &[
         about: "folder of the segments, the same for engine and sidecar",
     },
     sidecar("STEPSCOPE_LISTEN", "listen", Kind::Text, "127.0.0.1:8001", "address and port of HTTP"),
+    sidecar(
+        "STEPSCOPE_UPSTREAM",
+        "upstream",
+        Kind::Text,
+        "none",
+        "the engine, http://HOST:PORT: requests that are not ours are passed on to it",
+    ),
     sidecar("STEPSCOPE_DATA", "data", Kind::Text, "$XDG_DATA_HOME/stepscope", "folder of the captures"),
     sidecar("STEPSCOPE_TRUST_GROUP", "trust_group", Kind::Switch, "false", "take segments of the folder's group too"),
     Variable {

@@ -10,12 +10,14 @@ use super::model::{
     CaptureFacts, Loss, LossRow, PERCENTILES, Phase, PhaseRow, RankRow, Report, SCHEMA, Throughput, WindowFacts,
 };
 use super::overhead::overhead;
+use super::proxied::ProxiedRecorder;
 use super::requests::{RequestRecorder, Requests, STAGES};
 use super::thresholds as limit;
 use super::verdict::{Evidence, Thresholds, judge};
 use crate::trace::export::{ExportSummary, RankSummary};
 use crate::trace::fragment::FragmentIdentity;
 use crate::trace::lifecycle::each_lifecycle;
+use crate::trace::passed::each_passed;
 use crate::trace::walk::Walk;
 
 /// The report of a capture. A file that can't be used is named in it.
@@ -32,6 +34,8 @@ pub fn build(fragments: &[PathBuf], about: &About) -> Report {
     let mut requests = RequestRecorder::default();
     let recorded = each_lifecycle(fragments, &about.meta, &mut |lifecycle| requests.add(&lifecycle));
     let requests = requests.finish(recorded);
+    let mut proxied = ProxiedRecorder::default();
+    let passed = each_passed(fragments, &about.meta, &mut |passed| proxied.add(passed));
     let gpus = gpus.rows();
     let window = window(&measure);
     let ranks = window.ranks as usize;
@@ -49,6 +53,7 @@ pub fn build(fragments: &[PathBuf], about: &About) -> Report {
         ranks: rank_rows(&measure),
         groups: measure.groups.iter().map(|group| group.lockstep.row(&group.job, &group.group)).collect(),
         requests,
+        proxied: proxied.finish(passed),
         gpus,
         overhead: overhead(&measure, about),
         loss: loss(&measure, &identities, &walk.summary(), about),

@@ -13,7 +13,7 @@
 //! | [`build`](mod@build) | from the one to the other |
 //! | `measure`, `phases` | one pass over the iterations |
 //! | `lockstep` | ranks of a group, iteration by iteration |
-//! | [`requests`] | stages that add up |
+//! | [`requests`], [`proxied`] | stages that add up: the engine's, and the sidecar's in front of it |
 //! | `gpus`, `overhead` | counters; what the capture itself took |
 //! | `distribution`, [`points`] | many values in constant memory; an even choice of them |
 //! | [`verdict`], [`thresholds`] | what limits the engine, as far as the data carries it |
@@ -36,6 +36,7 @@ pub mod model;
 mod overhead;
 mod phases;
 pub mod points;
+pub mod proxied;
 pub mod requests;
 pub mod thresholds;
 pub mod verdict;

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::points::Points;
+use super::proxied::Proxied;
 use super::requests::Requests;
 use super::verdict::{Thresholds, Verdict};
 
@@ -42,6 +43,9 @@ pub struct Report {
     pub groups: Vec<GroupRow>,
     /// What requests went through.
     pub requests: Requests,
+    /// What passing through the sidecar took, where it stands in front of the engine.
+    #[serde(default)]
+    pub proxied: Proxied,
     /// The GPUs' counters.
     pub gpus: Vec<GpuRow>,
     /// What the capture itself took, as far as it is known.

@@ -18,6 +18,8 @@ use super::body::BodyError;
 use super::values::Wrong;
 use crate::capture::request::{CaptureError, StartError};
 use crate::config::tokens::Right;
+use crate::proxy::ForwardError;
+use crate::proxy::error::Refusal;
 
 /// Whatever a request can meet.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,9 @@ pub enum ApiError {
     /// Something about a capture was refused.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// A request could not be carried to the engine behind us.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
     /// Profiling is switched off.
     #[error("profiling is switched off on this server: set `profiling = true` to allow captures")]
     ProfilingOff,
@@ -200,6 +205,21 @@ impl ApiError {
                 }
                 CaptureError::ShuttingDown => (S::SERVICE_UNAVAILABLE, "shutting_down"),
             },
+            Self::Forward(error) => match error {
+                ForwardError::Absent { .. } => (S::BAD_GATEWAY, "engine_absent"),
+                ForwardError::Unreached { .. } => (S::GATEWAY_TIMEOUT, "engine_unreached"),
+                ForwardError::Broken { .. } => (S::BAD_GATEWAY, "engine_broke_off"),
+                ForwardError::Full(_) => {
+                    retry_after = Some(MOMENT);
+                    (S::SERVICE_UNAVAILABLE, "busy")
+                }
+                ForwardError::Refused(refusal) => match refusal {
+                    Refusal::NoHost | Refusal::TwoHosts | Refusal::WrongHost => (S::BAD_REQUEST, "wrong_host"),
+                    Refusal::TwoLengths => (S::BAD_REQUEST, "two_lengths"),
+                    Refusal::Coding => (S::NOT_IMPLEMENTED, "unknown_coding"),
+                    Refusal::Connect => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
+                },
+            },
             Self::ProfilingOff => (S::NOT_FOUND, "profiling_off"),
             Self::NoSuchPath(_) => (S::NOT_FOUND, "no_such_path"),
             Self::MethodNotAllowed { .. } => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -260,7 +280,8 @@ impl IntoResponse for ApiError {
         let answer = self.answer();
         let body = answer.body();
         let Answer { status, reason, message, retry_after, .. } = answer;
-        if status.is_server_error() {
+        // Of requests to an engine that is gone there may be thousands: the proxy says it once.
+        if status.is_server_error() && !matches!(self, Self::Forward(_)) {
             tracing::warn!(%status, reason, "{message}");
         }
         let mut response = (status, Json(body)).into_response();

@@ -7,6 +7,7 @@
 //! | [`door`], [`tls`] | tokens, audit and TLS as the settings want them; certificate and handshake |
 //! | [`reload`] | what SIGHUP reads again |
 //! | [`connections`] | accepting, with bounds on what a slow or greedy client can hold |
+//! | [`front`] | who answers: we, or the engine behind us |
 //! | [`router`] | the one route table |
 //! | [`guard`] | what every request passes first: origin, name, token, room |
 //! | [`auth`], [`tokens`], [`caller`] | what a request says of its caller, the tokens there are, who it is and what they may |
@@ -27,6 +28,7 @@ pub mod compose;
 pub mod connections;
 pub mod door;
 pub mod error;
+pub mod front;
 pub mod guard;
 pub mod limit;
 pub mod reload;

@@ -126,7 +126,43 @@ const fn get(
     Route { path, operations: about, query: &[], answer, errors: &[], needs, takes_body: false, handlers }
 }
 
-/// All routes.
+/// Where clients expect the engine's own profile calls.
+pub const PROFILE_PATHS: [&str; 6] = [
+    "/start_profile",
+    "/stop_profile",
+    "/engine/start_profile",
+    "/engine/stop_profile",
+    "/engine/control/start_profile",
+    "/engine/control/stop_profile",
+];
+
+const HEALTHZ: Route = Route {
+    needs: Needs::Nothing,
+    ..get("/healthz", &[("get", "Whether the service lives; open to all")], Answer::Json("Health"), || {
+        axum::routing::get(health::healthz)
+    })
+};
+
+const READYZ: Route = Route {
+    needs: Needs::Nothing,
+    ..get("/readyz", &[("get", "Whether it takes starts; open to all")], Answer::Json("Health"), || {
+        axum::routing::get(health::readyz)
+    })
+};
+
+const METRICS: Route =
+    get("/metrics", &[("get", "Metrics for Prometheus")], Answer::Media(&["application/openmetrics-text"]), || {
+        axum::routing::get(metrics::metrics)
+    });
+
+const OPENAPI: Route = Route {
+    needs: Needs::AnyToken,
+    ..get("/openapi.json", &[("get", "This document")], Answer::Media(&["application/json"]), || {
+        axum::routing::get(openapi::openapi)
+    })
+};
+
+/// All routes. Those at the root that are no profile calls are the engine's where one is behind us: see [`super::front`].
 pub const ROUTES: &[Route] = &[
     START,
     STOP,
@@ -214,27 +250,14 @@ pub const ROUTES: &[Route] = &[
             || axum::routing::get(captures::report).head(not_allowed),
         )
     },
-    Route {
-        needs: Needs::Nothing,
-        ..get("/healthz", &[("get", "Whether the service lives; open to all")], Answer::Json("Health"), || {
-            axum::routing::get(health::healthz)
-        })
-    },
-    Route {
-        needs: Needs::Nothing,
-        ..get("/readyz", &[("get", "Whether it takes starts; open to all")], Answer::Json("Health"), || {
-            axum::routing::get(health::readyz)
-        })
-    },
-    get("/metrics", &[("get", "Metrics for Prometheus")], Answer::Media(&["application/openmetrics-text"]), || {
-        axum::routing::get(metrics::metrics)
-    }),
-    Route {
-        needs: Needs::AnyToken,
-        ..get("/openapi.json", &[("get", "This document")], Answer::Media(&["application/json"]), || {
-            axum::routing::get(openapi::openapi)
-        })
-    },
+    HEALTHZ,
+    READYZ,
+    METRICS,
+    OPENAPI,
+    Route { path: "/stepscope/v1/healthz", ..HEALTHZ },
+    Route { path: "/stepscope/v1/readyz", ..READYZ },
+    Route { path: "/stepscope/v1/metrics", ..METRICS },
+    Route { path: "/stepscope/v1/openapi.json", ..OPENAPI },
 ];
 
 /// All routes, with what stands before and behind them.

@@ -13,11 +13,14 @@ use tokio::sync::Notify;
 
 use super::connections::{Bounds, Front, answer};
 use super::door::{Door, DoorError, warn_of_what_is_open};
+use super::front::Answers;
 use super::reload::on_hangup;
 use super::router::router;
 use super::state::{AppState, Shared};
 use crate::capture::handle::Captures;
 use crate::config::{Settings, SettingsError};
+use crate::proxy::upstream::WrongUrl;
+use crate::proxy::{Proxy, Upstream, descriptors};
 use crate::telemetry::nvml::Gpus;
 
 /// Why the service did not start.
@@ -37,6 +40,12 @@ pub enum ServeError {
     /// Tokens, audit or TLS can't be had.
     #[error(transparent)]
     Door(#[from] DoorError),
+    /// There can be no engine there.
+    #[error("upstream: {0}")]
+    Upstream(#[from] WrongUrl),
+    /// Every request would come back to us.
+    #[error("--upstream {0} is this sidecar itself: give one of --upstream and --listen another port")]
+    Loop(String),
     /// No signals can be received.
     #[error("signals can't be received: {0}")]
     Signals(std::io::Error),
@@ -48,7 +57,11 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     state: AppState,
+    bounds: Bounds,
 }
+
+/// Connections at once with an engine behind us: each of its streams is one.
+const CONNECTIONS: usize = 4096;
 
 impl Server {
     /// Checks the settings and binds.
@@ -59,7 +72,23 @@ impl Server {
         let failed = |source| ServeError::Bind { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, state: Shared::new(captures, gpus, settings, door) })
+        let mut bounds = Bounds::default();
+        let upstream = settings.upstream.as_deref().map(Upstream::parse).transpose()?;
+        let proxy = match upstream {
+            Some(upstream) if upstream.is_at(address) => return Err(ServeError::Loop(upstream.url().to_owned())),
+            Some(upstream) => {
+                bounds.connections = descriptors::room_for(CONNECTIONS);
+                if bounds.connections < CONNECTIONS {
+                    tracing::warn!(
+                        "room for {} connections only, of {CONNECTIONS}: raise the limit of open files (ulimit -n)",
+                        bounds.connections
+                    );
+                }
+                Some(Proxy::new(upstream, bounds.connections, captures.passed().clone()))
+            }
+            None => None,
+        };
+        Ok(Self { listener, address, state: Shared::new(captures, gpus, settings, door, proxy), bounds })
     }
 
     /// Where it listens; the port that was taken when the settings said 0.
@@ -74,11 +103,15 @@ impl Server {
 
     /// Answers until `stop`, then shuts down in order.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, address, state } = self;
+        let Self { listener, address, state, bounds } = self;
         let scheme = if state.tls.is_some() { "https" } else { "http" };
         tracing::info!("listening on {scheme}://{address}");
+        if let Some(proxy) = &state.proxy {
+            tracing::info!("in front of the engine at {}: what is not ours goes there", proxy.url());
+            proxy.sweep();
+        }
         let listener = Front { listener, tls: state.tls.clone() };
-        let router = router(state.clone());
+        let answers = Answers::new(router(state.clone()), state.proxy.clone());
         let patience = Duration::from_millis(state.settings.shutdown_patience_ms);
         let stopping = Notify::new();
         let end = async {
@@ -90,7 +123,10 @@ impl Server {
         };
         // A moment longer than the capture, so that whoever waits for it still gets an answer.
         let connections = patience + Duration::from_secs(1);
-        tokio::join!(answer(listener, router, Bounds::default(), stopping.notified(), connections), end);
+        tokio::join!(answer(listener, answers, bounds, stopping.notified(), connections), end);
+        if let Some(proxy) = &state.proxy {
+            proxy.end().await;
+        }
         drop(tokio::task::spawn_blocking(move || state.audit.close()).await);
         tracing::info!("stopped");
     }

@@ -13,6 +13,7 @@ use super::tls::Tls;
 use super::tokens::Tokens;
 use crate::capture::handle::Captures;
 use crate::config::Settings;
+use crate::proxy::Proxy;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::nvml::Gpus;
 
@@ -34,6 +35,8 @@ pub struct Shared {
     pub hosts: Vec<String>,
     /// Who did what.
     pub audit: Arc<Audit>,
+    /// The way to the engine, where one is behind us.
+    pub proxy: Option<Proxy>,
     /// What is counted.
     pub metrics: Metrics,
     /// How many starts are taken.
@@ -55,7 +58,7 @@ pub type AppState = Arc<Shared>;
 
 impl Shared {
     /// The state of a service that is about to start.
-    pub fn new(captures: Captures, gpus: Gpus, settings: Settings, door: Door) -> AppState {
+    pub fn new(captures: Captures, gpus: Gpus, settings: Settings, door: Door, proxy: Option<Proxy>) -> AppState {
         let started = Instant::now();
         Arc::new(Self {
             captures,
@@ -64,6 +67,7 @@ impl Shared {
             audit: door.audit,
             tls: door.tls,
             tokens: RwLock::new(Arc::new(door.tokens)),
+            proxy,
             metrics: Metrics::default(),
             starts: StartLimits::new(settings.start_rate_per_second, started),
             requests: Arc::new(Semaphore::new(MAX_REQUESTS)),

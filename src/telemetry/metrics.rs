@@ -69,6 +69,23 @@ pub const GPU_MEMORY_TOTAL: &str = "stepscope_gpu_memory_total_bytes";
 /// Whether the GPU answers: 0 once it is lost. Gauge, by device and UUID.
 pub const GPU_UP: &str = "stepscope_gpu_up";
 
+/// Requests passed on to the engine and answered by it, by class of status (`2xx`). Counter.
+pub const PROXY_REQUESTS: &str = "stepscope_proxy_requests";
+/// Requests that are with the engine. Gauge.
+pub const PROXY_IN_FLIGHT: &str = "stepscope_proxy_requests_in_flight";
+/// Bytes of bodies and tunnels, by direction: `to_engine`, `to_client`. Counter.
+pub const PROXY_BYTES: &str = "stepscope_proxy_body_bytes";
+/// Requests that the engine could not be given, or whose answer broke off. Counter.
+pub const PROXY_UPSTREAM_ERRORS: &str = "stepscope_proxy_upstream_errors";
+/// Requests whose client went before their end. Counter.
+pub const PROXY_CLIENT_ABORTS: &str = "stepscope_proxy_client_aborts";
+/// Connections that became tunnels (WebSocket, say). Counter.
+pub const PROXY_TUNNELS: &str = "stepscope_proxy_tunnels";
+/// Connections made to the engine. Counter.
+pub const PROXY_CONNECTIONS: &str = "stepscope_proxy_upstream_connections";
+/// Requests sent once more, since the engine had closed the connection meanwhile. Counter.
+pub const PROXY_RETRIES: &str = "stepscope_proxy_retries";
+
 /// Content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -113,6 +130,31 @@ pub struct Readings {
     pub audit_lines_total: Vec<(&'static str, u64)>,
     /// What the GPUs say.
     pub gpus: Vec<GpuReadings>,
+    /// What passed to an engine behind us, if one is.
+    pub proxy: Option<ProxyReadings>,
+}
+
+/// What passed to the engine behind us.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProxyReadings {
+    /// Answers by the hundreds of their status: 1xx to 5xx.
+    pub requests_total: [u64; 5],
+    /// Requests that are with the engine.
+    pub in_flight: u64,
+    /// Bytes to the engine.
+    pub to_engine_bytes_total: u64,
+    /// Bytes to the clients.
+    pub to_client_bytes_total: u64,
+    /// Requests that failed on the engine's side.
+    pub upstream_errors_total: u64,
+    /// Requests that their client left.
+    pub client_aborts_total: u64,
+    /// Tunnels.
+    pub tunnels_total: u64,
+    /// Connections to the engine.
+    pub connections_total: u64,
+    /// Requests sent once more.
+    pub retries_total: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -207,6 +249,38 @@ impl Readings {
         Ok(())
     }
 
+    fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
+        let counter = ConstCounter::new(value);
+        counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+
+    fn proxy(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(proxy) = &self.proxy else { return Ok(()) };
+        let kind = ConstCounter::new(0u64).metric_type();
+        let help = "Requests passed on to the engine and answered by it";
+        let mut requests = encoder.encode_descriptor(PROXY_REQUESTS, help, None, kind)?;
+        for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(proxy.requests_total) {
+            ConstCounter::new(count).encode(requests.encode_family(&[("class", class)])?)?;
+        }
+        Self::gauge(encoder, PROXY_IN_FLIGHT, "Requests that are with the engine", proxy.in_flight)?;
+        let mut bytes = encoder.encode_descriptor(PROXY_BYTES, "Bytes of bodies and tunnels", None, kind)?;
+        for (direction, count) in
+            [("to_engine", proxy.to_engine_bytes_total), ("to_client", proxy.to_client_bytes_total)]
+        {
+            ConstCounter::new(count).encode(bytes.encode_family(&[("direction", direction)])?)?;
+        }
+        for (name, help, count) in [
+            (PROXY_UPSTREAM_ERRORS, "Requests that failed on the engine's side", proxy.upstream_errors_total),
+            (PROXY_CLIENT_ABORTS, "Requests whose client went before their end", proxy.client_aborts_total),
+            (PROXY_TUNNELS, "Connections that became tunnels", proxy.tunnels_total),
+            (PROXY_CONNECTIONS, "Connections made to the engine", proxy.connections_total),
+            (PROXY_RETRIES, "Requests sent once more on another connection", proxy.retries_total),
+        ] {
+            Self::counter(encoder, name, help, count)?;
+        }
+        Ok(())
+    }
+
     fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {
         let gauge = ConstGauge::new(value);
         gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
@@ -244,6 +318,7 @@ impl Collector for Readings {
         Self::gauge(encoder, RANKS_ATTACHED, "Attached ranks", self.ranks_attached)?;
         Self::gauge(encoder, SEGMENTS_REFUSED, "Segments found and not taken", self.segments_refused)?;
         Self::gauge(encoder, STORE_BYTES, "Bytes of all captures on disk", self.store_bytes)?;
+        self.proxy(encoder)?;
         self.gpus(encoder)
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 
 use super::counter::GpuIdentity;
 use super::event::Thread;
-use super::fragment::{FragmentIdentity, SOURCE};
+use super::fragment::FragmentIdentity;
 use super::merge::Lane;
 use super::told::UNTOLD;
 use super::tracks::{TrackHead, TrackKey};
@@ -98,7 +98,7 @@ impl Layout {
         writer: &mut W,
     ) -> io::Result<()> {
         let tracks = self.rank_tracks(lane);
-        let is_source = identity.role == SOURCE;
+        let is_source = !identity.runs_iterations();
         let mut about = vec![identity.engine.clone(), identity.label.clone()];
         if is_source {
             about.pop();

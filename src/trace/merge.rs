@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use super::clock::{ClockMap, realtime_offset_ns};
 use super::counters::Counters;
 use super::event::{Event, Flags, Iteration, Thread};
-use super::fragment::{COUNTERS, FragmentError, FragmentIdentity, FragmentReader, FragmentScan, SOURCE};
+use super::fragment::{Block, COUNTERS, FragmentError, FragmentIdentity, FragmentReader, FragmentScan, PROXY};
 use super::meta::ExportMeta;
 use super::requests::Requests;
 use super::told::{Times, ToldCounts, ToldSink, each_told};
@@ -135,7 +135,21 @@ impl Lane {
 
     /// Whether it is of a process that runs iterations.
     pub(super) fn is_rank(&self) -> bool {
-        self.identity.role != SOURCE
+        self.identity.runs_iterations()
+    }
+
+    /// Whether it is of the sidecar that requests passed through.
+    pub(super) fn is_proxy(&self) -> bool {
+        self.identity.role == PROXY
+    }
+
+    /// Hands on all of its file, from the start.
+    pub(super) fn each_block(&mut self, mut take: impl FnMut(&Block<'_>)) {
+        self.reader.rewind();
+        // What can't be read was found and told by the first pass.
+        while let Ok(Some(block)) = self.reader.next_block() {
+            take(&block);
+        }
     }
 
     /// Hands on all that it tells besides its iterations, in a second pass behind those.
@@ -334,5 +348,5 @@ impl Merge {
 /// Ranks in front of processes that run no iterations.
 fn order(identity: &FragmentIdentity) -> (bool, &str, &str, u32, u32, u64) {
     let FragmentIdentity { job, group, rank, pid, segment_instance, .. } = identity;
-    (identity.role == SOURCE, job, group, *rank, *pid, *segment_instance)
+    (!identity.runs_iterations(), job, group, *rank, *pid, *segment_instance)
 }

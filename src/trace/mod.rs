@@ -27,6 +27,7 @@ mod merge;
 pub mod meta;
 mod nesting;
 pub mod output;
+pub mod passed;
 pub mod perfetto;
 pub mod recorded;
 mod request_tracks;

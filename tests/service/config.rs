@@ -88,6 +88,7 @@ fn every_setting_has_a_variable_and_a_flag() {
         tls_cert: some(),
         tls_key: some(),
         self_trace: some(),
+        upstream: Some("u".into()),
         ..Settings::default()
     };
     for (key, value) in toml::Table::try_from(&full).unwrap() {

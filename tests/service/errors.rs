@@ -7,6 +7,8 @@ use axum::response::IntoResponse;
 use stepscope::capture::manifest::CaptureId;
 use stepscope::capture::request::{CaptureError, Profiler, StartError};
 use stepscope::config::tokens::Right;
+use stepscope::proxy::ForwardError;
+use stepscope::proxy::error::Refusal;
 use stepscope::service::body::{BodyError, read_start};
 use stepscope::service::error::ApiError;
 
@@ -42,6 +44,17 @@ fn all() -> Vec<ApiError> {
         BodyError::Query("bad".into()),
         field,
     ];
+    let url = || "http://127.0.0.1:8000".to_owned();
+    let forwards = [
+        ForwardError::Absent { url: url(), source: std::io::Error::other("connection refused") },
+        ForwardError::Unreached { url: url(), after: Duration::from_secs(5) },
+        ForwardError::Broken { url: url(), reason: "connection closed before message completed".into() },
+        ForwardError::Full(4096),
+        ForwardError::Refused(Refusal::NoHost),
+        ForwardError::Refused(Refusal::TwoLengths),
+        ForwardError::Refused(Refusal::Coding),
+        ForwardError::Refused(Refusal::Connect),
+    ];
     let own = [
         ApiError::ProfilingOff,
         ApiError::NoSuchPath("/x".into()),
@@ -58,7 +71,8 @@ fn all() -> Vec<ApiError> {
     ];
     let starts = starts.into_iter().map(ApiError::from);
     let captures = captures.into_iter().map(ApiError::from);
-    starts.chain(captures).chain(bodies.into_iter().map(ApiError::from)).chain(own).collect()
+    let forwards = forwards.into_iter().map(ApiError::from);
+    starts.chain(forwards).chain(captures).chain(bodies.into_iter().map(ApiError::from)).chain(own).collect()
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ pub fn state(settings: Settings, token: Option<&str>) -> Service {
     let (captures, folder) = session();
     let tokens = Tokens::new(token.map(SecretString::from), Vec::new()).unwrap();
     let door = Door { tokens, ..Door::open(&settings).unwrap() };
-    Service { state: Shared::new(captures, Gpus::none("not asked"), settings, door), folder }
+    Service { state: Shared::new(captures, Gpus::none("not asked"), settings, door, None), folder }
 }
 
 pub struct Reply {

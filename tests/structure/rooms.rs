@@ -32,7 +32,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     // The clock is the trace's: counters lie on it with the iterations.
     ("telemetry", &["capture::handle", "capture::counters", "config", "wire::clock::monotonic_ns"]),
     ("config", &[]),
-    ("service", &["capture", "trace", "telemetry", "config"]),
+    ("service", &["capture", "trace", "telemetry", "config", "proxy"]),
+    // Knows no routes: what is whose is the service's to say. Of the session it knows where requests are handed in.
+    ("proxy", &["capture::passed", "wire::clock::monotonic_ns"]),
     ("client", &["config"]),
     // Of traces it knows the names of their formats: a file name chooses one. A report comes as JSON, also from afar: it is
     // read, compared and shown here.
@@ -51,8 +53,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Libraries that belong to some rooms only: CONVENTIONS' "only `service` knows HTTP" and its like.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("axum", &["service"]),
-    ("hyper", &["service"]),
-    ("hyper_util", &["service"]),
+    ("hyper", &["service", "proxy"]),
+    ("hyper_util", &["service", "proxy"]),
     ("tower_http", &["service"]),
     ("reqwest", &["client"]),
     ("rustls", &["service", "client"]),
@@ -69,7 +71,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("comfy_table", &["cli"]),
     ("hdrhistogram", &["report"]),
     ("rusqlite", &["launch"]),
-    ("rustix", &["cli"]),
+    ("rustix", &["cli", "proxy"]),
     ("toml", &["config"]),
     ("prometheus_client", &["telemetry"]),
     ("nvml_wrapper", &["telemetry"]),
@@ -93,7 +95,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("libc::fcntl", &["src/wire/"]),
     ("SYS_futex", &["src/wire/"]),
     ("SYS_membarrier", &["src/wire/"]),
-    // The collector names the order of its loads; a service keeps flags and counts of its own.
+    // The collector names the order of its loads; a service keeps flags and counts of its own, and so does a proxy.
     (
         "sync::atomic",
         &[
@@ -103,6 +105,7 @@ const WORDS: &[(&str, &[&str])] = &[
             "src/collector/profiling.rs",
             "src/service/state.rs",
             "src/service/audit.rs",
+            "src/proxy/counts.rs",
         ],
     ),
     // The C border; functions of the driver and of NVTX tools, and tables for them. Handlers of a signal, of fork and exit, of a thread's begin and end; the hook's slow halves, which must not unwind.
@@ -133,7 +136,7 @@ const WORDS: &[(&str, &[&str])] = &[
     // Threads are named.
     ("thread::spawn", &[]),
     ("println!", &["src/cli/"]),
-    ("StatusCode", &["src/service/", "src/client/"]),
+    ("StatusCode", &["src/service/", "src/client/", "src/proxy/"]),
     // A start looks for 20 ms whether a group is idle, and waits for the agents to say what they can do.
     (
         "thread::sleep",

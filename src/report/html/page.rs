@@ -48,6 +48,7 @@ pub fn page(report: &Report) -> String {
         section(&mut out, "Ranks beside each other", compared, &format!("{}{groups}", tables::ranks(report)));
     }
     requests(&mut out, report);
+    proxied(&mut out, report);
     match (report.gpus.is_empty(), &report.loss.gpus_absent) {
         (false, _) => section(&mut out, "GPU counters over the window", "", &tables::gpus(report)),
         (true, why) => {
@@ -219,4 +220,22 @@ fn requests(out: &mut String, report: &Report) {
         String::new()
     };
     section(out, "Requests", &note, &body);
+}
+
+fn proxied(out: &mut String, report: &Report) {
+    let proxied = &report.proxied;
+    if !proxied.recorded {
+        return;
+    }
+    let note = format!(
+        "{} requests passed through the sidecar, {} of them to the end of their answer: those are shown. Of the others {} \
+         still ran, {} were left by their client, {} failed on the engine's side, {} were refused.",
+        count(proxied.seen),
+        count(proxied.complete),
+        count(proxied.open),
+        count(proxied.client_left),
+        count(proxied.engine_failed),
+        count(proxied.refused)
+    );
+    section(out, "In front of the engine", &note, &tables::proxied(report));
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::escape::escape;
 use crate::report::model::{Distribution, Phase, Report};
+use crate::report::requests::StageRow;
 use crate::report::words::{approximately, batch, count, duration, loss_name, percent, rank_name, rate};
 
 /// A table that scrolls sideways where it has no room. Cells are escaped here; the first `words` columns are text.
@@ -129,20 +130,33 @@ pub(super) fn groups(report: &Report) -> String {
 
 pub(super) fn requests(report: &Report) -> String {
     let requests = &report.requests;
-    let row = |name: &str, of: &Distribution, share: String| {
-        let mut row = vec![name.to_owned(), count(of.count)];
-        row.extend(times(of));
-        row.push(share);
-        row
-    };
-    let mut rows: Vec<_> =
-        requests.stages.iter().map(|stage| row(&stage.stage, &stage.time_ns, percent(stage.share))).collect();
     let totals = [
         ("end to end", &requests.end_to_end_ns, percent(1.0)),
         ("time to first token", &requests.time_to_first_token_ns, String::new()),
         ("time per output token", &requests.time_per_output_token_ns, String::new()),
     ];
-    rows.extend(totals.into_iter().filter_map(|(name, of, share)| Some(row(name, of.as_ref()?, share))));
+    stages(&requests.stages, &totals)
+}
+
+pub(super) fn proxied(report: &Report) -> String {
+    let proxied = &report.proxied;
+    let totals = [
+        ("end to end", &proxied.end_to_end_ns, percent(1.0)),
+        ("time to first chunk", &proxied.time_to_first_chunk_ns, String::new()),
+    ];
+    stages(&proxied.stages, &totals)
+}
+
+fn stages(stages: &[StageRow], totals: &[(&str, &Option<Distribution>, String)]) -> String {
+    let row = |name: &str, of: &Distribution, share: &str| {
+        let mut row = vec![name.to_owned(), count(of.count)];
+        row.extend(times(of));
+        row.push(share.to_owned());
+        row
+    };
+    let mut rows: Vec<_> =
+        stages.iter().map(|stage| row(&stage.stage, &stage.time_ns, &percent(stage.share))).collect();
+    rows.extend(totals.iter().filter_map(|(name, of, share)| Some(row(name, of.as_ref()?, share))));
     table(&["stage", "N", "avg", "min", "p50", "p90", "p99", "max", "of end to end"], 1, rows)
 }
 

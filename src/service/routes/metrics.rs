@@ -5,9 +5,10 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use crate::capture::handle::Snapshot;
+use crate::proxy::counts::Counted;
 use crate::service::error::ApiError;
 use crate::service::state::AppState;
-use crate::telemetry::metrics::{CONTENT_TYPE, RankCounts, RankLabels, Readings};
+use crate::telemetry::metrics::{CONTENT_TYPE, ProxyReadings, RankCounts, RankLabels, Readings};
 
 /// All metrics.
 pub async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
@@ -16,8 +17,23 @@ pub async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError
     let lines = [audit.written_total, audit.lost_total, audit.left_out_total];
     readings.audit_lines_total = ["written", "lost", "left_out"].into_iter().zip(lines).collect();
     readings.gpus = state.gpus.readings();
+    readings.proxy = state.proxy.as_ref().map(|proxy| passed(&proxy.counted()));
     let text = state.metrics.text(readings).map_err(|error| ApiError::Internal(error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+}
+
+fn passed(counted: &Counted) -> ProxyReadings {
+    ProxyReadings {
+        requests_total: counted.answered_total,
+        in_flight: counted.in_flight,
+        to_engine_bytes_total: counted.sent_bytes_total,
+        to_client_bytes_total: counted.received_bytes_total,
+        upstream_errors_total: counted.upstream_errors_total,
+        client_aborts_total: counted.client_aborts_total,
+        tunnels_total: counted.tunnels_total,
+        connections_total: counted.connections_total,
+        retries_total: counted.retried_total,
+    }
 }
 
 /// A snapshot as metrics. Ranks that are gone are kept as one, so that no total falls when one leaves.

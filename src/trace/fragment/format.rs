@@ -38,6 +38,8 @@ pub const MAX_RINGS: u32 = 4096;
 pub const COUNTERS: &str = "counters";
 /// [`FragmentIdentity::role`] of a process that runs no iterations.
 pub const SOURCE: &str = "source";
+/// Role of the fragment of requests that passed through the sidecar: no rank's, and its ticks are nanoseconds.
+pub const PROXY: &str = "proxy";
 /// Longest identity.
 pub const MAX_IDENTITY_BYTES: usize = 64 * 1024;
 
@@ -64,7 +66,7 @@ pub struct FragmentIdentity {
     pub engine: String,
     /// Process id in the engine's pid namespace.
     pub pid: u32,
-    /// `rank`, [`SOURCE`], or [`COUNTERS`] for the sidecar's own.
+    /// `rank`, [`SOURCE`], or [`COUNTERS`] and [`PROXY`] for the sidecar's own.
     pub role: String,
     /// Which segment the records come from: two processes of one rank differ in it.
     pub segment_instance: u64,
@@ -78,6 +80,13 @@ pub struct FragmentIdentity {
     /// The GPUs that counters speak of, in the order of their numbers; empty in a rank's fragment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<GpuIdentity>,
+}
+
+impl FragmentIdentity {
+    /// Whether it is of a process that runs iterations.
+    pub fn runs_iterations(&self) -> bool {
+        ![SOURCE, PROXY, COUNTERS].contains(&&*self.role)
+    }
 }
 
 /// Why a file can't be used as a fragment.

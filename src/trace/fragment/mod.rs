@@ -8,6 +8,6 @@ pub mod format;
 pub mod reader;
 pub mod writer;
 
-pub use format::{COUNTERS, FragmentError, FragmentIdentity, SOURCE};
+pub use format::{COUNTERS, FragmentError, FragmentIdentity, PROXY, SOURCE};
 pub use reader::{Block, FragmentReader, FragmentScan, Tail};
 pub use writer::{FragmentWriter, Recovered};

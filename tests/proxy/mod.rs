@@ -1,0 +1,12 @@
+//! The sidecar in front of an engine: real processes and raw sockets.
+
+mod failures;
+mod framing;
+mod hops;
+mod http2;
+mod many;
+mod routes;
+mod streaming;
+mod support;
+mod tracks;
+mod upgrades;
