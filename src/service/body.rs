@@ -52,7 +52,8 @@ pub const FIELDS: &[&str] = &[
     "max_bytes",
 ];
 
-const IGNORED: &[(&str, &str)] = &[
+/// Fields that are known, can't be honoured, and are said to be ignored.
+pub const IGNORED: &[(&str, &str)] = &[
     (
         "output_dir",
         "output_dir is ignored: a client never chooses where this server writes; fetch the trace by its link",
@@ -104,12 +105,15 @@ pub enum BodyError {
 
 /// What a start asks for.
 pub fn read_start(content_type: Option<&str>, query: &str, body: &[u8]) -> Result<StartRequest, BodyError> {
-    start_of(&read_fields(content_type, query, body)?)
+    let [of_query, all] = read_fields(content_type, query, body)?;
+    start_of(&of_query)?;
+    start_of(&all)
 }
 
-/// The fields of query and body, whatever they mean.
-pub fn read_fields(content_type: Option<&str>, query: &str, body: &[u8]) -> Result<Fields, BodyError> {
-    Ok(Fields::new(read_query(query)?, read_object(content_type, body)?))
+/// The fields of the query alone, and those of query and body, whatever they mean.
+pub fn read_fields(content_type: Option<&str>, query: &str, body: &[u8]) -> Result<[Fields; 2], BodyError> {
+    let (query, body) = (read_query(query)?, read_object(content_type, body)?);
+    Ok([Fields::new(query.clone(), Map::new()), Fields::new(query, body)])
 }
 
 /// What the fields of a start mean.

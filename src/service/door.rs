@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::audit::Audit;
 use super::tls::{Tls, TlsError};
@@ -40,6 +40,8 @@ pub struct Door {
     pub audit: Arc<Audit>,
     /// What connections are served with, if not in plain.
     pub tls: Option<Arc<Tls>>,
+    /// How long a body may take to arrive.
+    pub body_patience: Duration,
 }
 
 impl Door {
@@ -50,7 +52,7 @@ impl Door {
         let audit = Audit::open(file, Instant::now())
             .map_err(|source| DoorError::Audit { path: file.map(Into::into).unwrap_or_default(), source })?;
         let tls = Tls::of(settings)?.map(Arc::new);
-        Ok(Self { tokens, audit: Arc::new(audit), tls })
+        Ok(Self { tokens, audit: Arc::new(audit), tls, body_patience: Duration::from_secs(10) })
     }
 }
 

@@ -40,10 +40,10 @@ pub enum ApiError {
     #[error("profiling is switched off on this server: set `profiling = true` to allow captures")]
     ProfilingOff,
     /// No such path.
-    #[error("there is nothing at {0}: see /openapi.json for what there is")]
+    #[error("there is nothing at {0:.200}: see /openapi.json for what there is")]
     NoSuchPath(String),
     /// Not with this method.
-    #[error("{method} is not allowed at {path}: see /openapi.json for what is")]
+    #[error("{method:.20} is not allowed at {path:.200}: see /openapi.json for what is")]
     MethodNotAllowed {
         /// What was tried.
         method: String,

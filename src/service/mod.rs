@@ -15,6 +15,7 @@
 //! | [`audit`] | who started, stopped and removed what |
 //! | [`body`], [`values`] | what a start asks for, read by hand |
 //! | [`error`] | every error as status, stable reason and message |
+//! | [`document`], [`samples`] | the OpenAPI document; one of each error |
 //! | [`stream`] | a blocking writer as a response body |
 //! | [`routes`] | one file per resource |
 //!
@@ -26,6 +27,7 @@ pub mod body;
 pub mod caller;
 pub mod compose;
 pub mod connections;
+pub mod document;
 pub mod door;
 pub mod error;
 pub mod front;
@@ -34,6 +36,7 @@ pub mod limit;
 pub mod reload;
 pub mod router;
 pub mod routes;
+pub mod samples;
 pub mod serve;
 pub mod state;
 pub mod stream;

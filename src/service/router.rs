@@ -27,7 +27,7 @@ pub struct Route {
     pub query: &'static [(&'static str, &'static str)],
     /// What a 200 carries: a schema's name, or a media type.
     pub answer: Answer,
-    /// Status codes of errors beside 401, 403 and 503.
+    /// Status codes of errors beside those that every route has.
     pub errors: &'static [u16],
     /// What its callers have to have; removal has a right of its own.
     pub needs: Needs,
@@ -83,6 +83,12 @@ const START_QUERY: &[(&str, &str)] = &[
     ("max_duration_ms", "longest window, milliseconds"),
     ("max_events", "most records"),
     ("max_bytes", "most bytes"),
+    ("delay_steps", "the same as delay_iterations"),
+    ("num_steps", "the same as max_iterations"),
+    ("synchronize", "where the engine waits for the device: both, end or none"),
+    ("lead_iterations", "iterations before the window at which the profiler starts"),
+    ("cuda_ranks", "which ranks call the profiler: leader or all"),
+    ("level", "how much the engine tells of itself: off, basic, detail or verbose"),
 ];
 
 const START: Route = Route {
@@ -93,7 +99,7 @@ const START: Route = Route {
     ],
     query: START_QUERY,
     answer: Answer::Json("Started"),
-    errors: &[400, 404, 408, 409, 413, 422, 429, 507],
+    errors: &[404, 408, 409, 413, 422, 429, 507],
     needs: Needs::Right(Right::Capture),
     takes_body: true,
     handlers: || on(BOTH, profile::start).head(not_allowed),
@@ -110,7 +116,7 @@ const STOP: Route = Route {
         ("capture_id", "stop this capture, and no other that may run by now"),
     ],
     answer: Answer::Json("Stopped"),
-    errors: &[400, 404, 409],
+    errors: &[404],
     needs: Needs::Right(Right::Capture),
     takes_body: false,
     handlers: || on(BOTH, profile::stop).head(not_allowed),
@@ -144,6 +150,7 @@ const HEALTHZ: Route = Route {
 };
 
 const READYZ: Route = Route {
+    errors: &[503],
     needs: Needs::Nothing,
     ..get("/readyz", &[("get", "Whether it takes starts; open to all")], Answer::Json("Health"), || {
         axum::routing::get(health::readyz)
@@ -193,14 +200,14 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         query: &[("limit", "how many, newest first; 100 unless told, at most 1000")],
-        errors: &[400],
+        errors: &[],
         ..get("/stepscope/v1/captures", &[("get", "Captures, newest first")], Answer::Json("CaptureList"), || {
             axum::routing::get(captures::list)
         })
     },
     Route {
         query: &[("wait", "seconds to wait until it is final, at most 600")],
-        errors: &[400, 404, 409],
+        errors: &[404, 409],
         ..get(
             "/stepscope/v1/captures/{id}",
             &[("get", "One capture's manifest; `latest` is the newest"), ("delete", "Remove a capture and its files")],
@@ -213,7 +220,7 @@ pub const ROUTES: &[Route] = &[
             ("format", "json, json.gz, json.zst (Chrome JSON) or perfetto; json unless told"),
             ("rank", "this rank only"),
         ],
-        errors: &[400, 404, 409, 500],
+        errors: &[404, 409],
         ..get(
             "/stepscope/v1/captures/{id}/trace",
             &[("get", "The trace, as Chrome JSON or Perfetto's protobuf")],
@@ -232,7 +239,7 @@ pub const ROUTES: &[Route] = &[
             ("rank", "this rank only"),
             ("requests", "true: the requests of each iteration too, with their tokens"),
         ],
-        errors: &[400, 404, 409, 500],
+        errors: &[404, 409],
         ..get(
             "/stepscope/v1/captures/{id}/iterations",
             &[("get", "The ledger: one row per iteration, as JSON lines or CSV")],
@@ -242,7 +249,7 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         query: &[("format", "json or html; json unless told")],
-        errors: &[400, 404, 409, 500],
+        errors: &[404, 409],
         ..get(
             "/stepscope/v1/captures/{id}/report",
             &[("get", "What happened in the window, in words and numbers; as html one self-contained page")],

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
@@ -50,6 +50,8 @@ pub struct Shared {
     tokens: RwLock<Arc<Tokens>>,
     /// What connections are served with, if not in plain.
     pub tls: Option<Arc<Tls>>,
+    /// How long a body may take to arrive.
+    pub body_patience: Duration,
     stopping: AtomicBool,
 }
 
@@ -66,6 +68,7 @@ impl Shared {
             hosts: settings.allowed_host.iter().cloned().chain(own_name()).collect(),
             audit: door.audit,
             tls: door.tls,
+            body_patience: door.body_patience,
             tokens: RwLock::new(Arc::new(door.tokens)),
             proxy,
             metrics: Metrics::default(),

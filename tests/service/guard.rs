@@ -95,6 +95,9 @@ async fn an_open_network_opens_start_and_stop_and_nothing_else() {
             assert_eq!(reply.status, 200, "{peer} {token}");
         }
     }
+    let start = ask(&state, from("10.1.2.3:1", request("POST", "/start_profile", &[], b""))).await;
+    let folder = state.folder.path().to_str().unwrap();
+    assert!(start.reason() == "no_engine" && !start.body.contains(folder), "no path for strangers: {}", start.body);
     // What a header claims is not where somebody is.
     let claims = [("x-forwarded-for", "10.1.2.3"), ("forwarded", "for=10.1.2.3"), ("x-real-ip", "10.1.2.3")];
     for peer in ["10.2.0.1:4000", "127.0.0.1:4000", "[fe80::1]:4000"] {

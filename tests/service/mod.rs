@@ -6,6 +6,7 @@ mod config;
 mod connections;
 mod errors;
 mod guard;
+mod hostile;
 mod limit;
 mod logs;
 mod metrics;

@@ -7,8 +7,9 @@ use stepscope::capture::counters::{GpuIdentity, Metric};
 use stepscope::capture::handle::{RankStatus, Refused};
 use stepscope::capture::manifest::*;
 use stepscope::capture::profiling::RankCapabilities;
-use stepscope::service::body::FIELDS;
-use stepscope::service::routes::openapi::document;
+use stepscope::service::body::{FIELDS, IGNORED};
+use stepscope::service::document::document;
+use stepscope::service::router::ROUTES;
 use stepscope::service::routes::profile::{started, stopped};
 use stepscope::telemetry::nvml::GpuStatus;
 use stepscope::telemetry::nvml::status::{GpuReadings, Reading};
@@ -66,12 +67,12 @@ fn manifest() -> Manifest {
 
 #[test]
 fn the_document_is_what_was_reviewed() {
-    insta::assert_json_snapshot!(document());
+    insta::assert_json_snapshot!(document(true));
 }
 
 #[test]
 fn every_schema_has_exactly_the_fields_that_are_sent() {
-    let document = document();
+    let document = document(true);
     let schemas = &document["components"]["schemas"];
     let rank = RankStatus {
         job: String::new(),
@@ -120,13 +121,14 @@ fn every_schema_has_exactly_the_fields_that_are_sent() {
     for (name, sent) in cases {
         assert_eq!(keys(&schemas[name]["properties"]), keys(&sent), "{name}");
     }
-    let body: BTreeSet<String> = FIELDS.iter().map(ToString::to_string).collect();
+    let known = FIELDS.iter().copied().chain(IGNORED.iter().map(|(field, _)| *field));
+    let body: BTreeSet<String> = known.map(ToString::to_string).collect();
     assert_eq!(keys(&schemas["StartBody"]["properties"]), body);
 }
 
 #[test]
 fn every_reference_leads_somewhere_and_every_schema_is_used() {
-    let document = document();
+    let document = document(true);
     let text = document.to_string();
     let used: BTreeSet<String> =
         text.split("#/components/schemas/").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
@@ -135,7 +137,7 @@ fn every_reference_leads_somewhere_and_every_schema_is_used() {
 
 #[test]
 fn a_report_has_exactly_the_fields_that_are_documented() {
-    let document = document();
+    let document = document(true);
     let schemas = &document["components"]["schemas"];
     let mut report = crate::report::sample::report();
     report.kernels = Some(stepscope::report::model::Kernels::default());
@@ -166,4 +168,53 @@ fn follow(sent: &Value, name: &str, schemas: &Value, checked: &mut BTreeSet<Stri
             follow(value, &below, schemas, checked);
         }
     }
+}
+
+#[test]
+fn every_operation_says_what_it_takes_and_shows_each_error_it_can_answer() {
+    let document = document(true);
+    let (mut ids, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    for route in ROUTES {
+        for (method, _) in route.operations {
+            let operation = &document["paths"][route.path][*method];
+            assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{operation}");
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let schema = &parameter["schema"];
+                assert!(schema["type"].is_string(), "{method} {}: {parameter}", route.path);
+                assert!(parameter["description"].is_string());
+            }
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                if status == "200" || status == "431" {
+                    continue;
+                }
+                let examples = response["content"]["application/json"]["examples"].as_object().unwrap();
+                assert!(!examples.is_empty(), "{method} {} {status} has no example", route.path);
+                for (reason, example) in examples {
+                    assert_eq!(example["$ref"], format!("#/components/examples/{reason}"));
+                    let error = &document["components"]["examples"][reason]["value"]["error"];
+                    assert_eq!(
+                        (error["reason"].as_str(), error["code"].to_string()),
+                        (Some(&**reason), status.clone())
+                    );
+                    shown.insert(reason.clone());
+                }
+            }
+            let needs_nothing = operation["security"].as_array().unwrap().is_empty();
+            assert_eq!(needs_nothing, route.needs == stepscope::service::caller::Needs::Nothing);
+        }
+    }
+    assert_eq!(shown, keys(&document["components"]["examples"]), "an error that no operation answers");
+    let start: BTreeSet<&str> = document["paths"]["/start_profile"]["get"]["parameters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|parameter| parameter["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(start, FIELDS.iter().copied().collect(), "every field of the body is taken from the query too");
+}
+
+#[test]
+fn a_service_without_tokens_says_that_it_asks_for_none() {
+    let document = document(false);
+    assert_eq!(document["paths"]["/stop_profile"]["post"]["security"], json!([{}]));
 }

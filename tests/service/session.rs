@@ -9,7 +9,7 @@ use stepscope::capture::request::{StartError, StartRequest};
 use stepscope::config::{DefaultProfiler, Retention, Settings};
 use stepscope::service::Server;
 use stepscope::service::compose::options;
-use stepscope::service::routes::openapi::document;
+use stepscope::service::document::document;
 use stepscope::telemetry::nvml::Gpus;
 use tokio::sync::oneshot;
 
@@ -49,7 +49,7 @@ async fn a_stop_with_nothing_to_stop_is_200_whatever_it_carries() {
 #[tokio::test]
 async fn what_is_documented_of_an_idle_service_is_what_it_sends() {
     let state = state(settings(), None);
-    let document = document();
+    let document = document(false);
     for (path, schema) in [
         ("/stepscope/v1/status", "Status"),
         ("/stepscope/v1/ranks", "Ranks"),

@@ -1,5 +1,7 @@
 //! A service on the real session, in folders of its own and without an engine; and one request to it.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::Response;
@@ -42,6 +44,14 @@ pub fn state(settings: Settings, token: Option<&str>) -> Service {
     let (captures, folder) = session();
     let tokens = Tokens::new(token.map(SecretString::from), Vec::new()).unwrap();
     let door = Door { tokens, ..Door::open(&settings).unwrap() };
+    Service { state: Shared::new(captures, Gpus::none("not asked"), settings, door, None), folder }
+}
+
+/// One that has no time for bodies that do not come.
+pub fn impatient() -> Service {
+    let (captures, folder) = session();
+    let settings = Settings::default();
+    let door = Door { body_patience: Duration::from_millis(10), ..Door::open(&settings).unwrap() };
     Service { state: Shared::new(captures, Gpus::none("not asked"), settings, door, None), folder }
 }
 

@@ -83,7 +83,14 @@ pub async fn iterations(
         None => LedgerFormat::JsonLines,
         Some(asked) => LedgerFormat::of_name(asked).ok_or_else(|| unknown_format(asked, &LedgerFormat::names()))?,
     };
-    let download = state.captures.iterations(&id, format, rank(&fields)?, fields.asks_for("requests"))?;
+    let requests = match fields.text("requests")? {
+        None | Some("false" | "0") => false,
+        Some("true" | "1") => true,
+        Some(other) => {
+            return Err(wrong("requests", format!("{} is neither true nor false", shown(&other.into()))).into());
+        }
+    };
+    let download = state.captures.iterations(&id, format, rank(&fields)?, requests)?;
     attachment(&state, download, format.media_type()).await
 }
 

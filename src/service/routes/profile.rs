@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::capture::handle::Stopped;
 use crate::capture::manifest::{CaptureId, Manifest};
+use crate::capture::request::StartError;
 use crate::service::audit::Note;
 use crate::service::body::{BodyError, FIELDS, MAX_BODY_BYTES, read_fields, read_query, start_of};
 use crate::service::caller::{Caller, Peer};
@@ -20,8 +21,6 @@ use crate::service::error::ApiError;
 use crate::service::state::AppState;
 use crate::service::values::{Fields, wrong};
 
-/// How long a body may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest wait that is granted, seconds.
 pub const LONGEST_WAIT_SECONDS: f64 = 600.0;
 
@@ -33,12 +32,15 @@ pub async fn start(State(state): State<AppState>, request: Request) -> Result<Js
     let key = asker(request.extensions());
     state.starts.take(&key, Instant::now()).map_err(ApiError::TooManyStarts)?;
     let (head, body) = request.into_parts();
-    let body = read_body(body).await?;
+    let body = read_body(body, state.body_patience).await?;
     let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let fields = read_fields(content_type, head.uri.query().unwrap_or_default(), &body)?;
+    let [of_query, fields] = read_fields(content_type, head.uri.query().unwrap_or_default(), &body)?;
     let note = noted(&head.extensions);
     note.asked(fields.known(FIELDS));
-    let manifest = state.captures.start(start_of(&fields)?).await?;
+    // What can't be meant is an error, also where the body says something else.
+    start_of(&of_query)?;
+    let asked = start_of(&fields)?;
+    let manifest = state.captures.start(asked).await.map_err(|error| for_this_caller(error, &head.extensions))?;
     note.capture(&manifest.capture_id.0);
     Ok(Json(started(&manifest)))
 }
@@ -51,7 +53,7 @@ pub async fn stop(State(state): State<AppState>, request: Request) -> Result<Jso
     let (head, body) = request.into_parts();
     // Older clients send a whole completions payload. It means nothing, and is taken off the connection before anything
     // is answered, so that the connection can be kept.
-    let _unread = read_body(body).await;
+    let _unread = read_body(body, state.body_patience).await;
     let query = Fields::new(read_query(head.uri.query().unwrap_or_default())?, Map::new());
     let note = noted(&head.extensions);
     note.asked(query.known(&["wait", "capture_id"]));
@@ -75,6 +77,17 @@ pub async fn stop(State(state): State<AppState>, request: Request) -> Result<Jso
     Ok(Json(answer))
 }
 
+/// Who is let in by their network alone is not told where things lie on this machine.
+fn for_this_caller(error: StartError, extensions: &Extensions) -> StartError {
+    match error {
+        StartError::NoEngine { .. } if matches!(extensions.get(), Some(Caller::Open(_))) => StartError::NoEngine {
+            looked_in: "this sidecar's folder of segments".into(),
+            hint: "; its `status` says more to whoever has a token".into(),
+        },
+        other => other,
+    }
+}
+
 /// Whose starts this one is counted with.
 fn asker(extensions: &Extensions) -> String {
     extensions.get::<Caller>().unwrap_or(&Caller::Here).key(extensions.get::<Peer>().copied())
@@ -89,14 +102,16 @@ pub fn noted(extensions: &Extensions) -> Note {
 pub fn read_wait(query: &Fields) -> Result<Option<Duration>, ApiError> {
     let Some(text) = query.text("wait")? else { return Ok(None) };
     match text.trim().parse::<f64>() {
-        Ok(seconds) if seconds >= 0.0 => Ok(Some(Duration::from_secs_f64(seconds.min(LONGEST_WAIT_SECONDS)))),
+        Ok(seconds) if seconds >= 0.0 && seconds.is_finite() => {
+            Ok(Some(Duration::from_secs_f64(seconds.min(LONGEST_WAIT_SECONDS))))
+        }
         _ => Err(wrong("wait", format!("expected seconds, from 0 to {LONGEST_WAIT_SECONDS}")).into()),
     }
 }
 
-async fn read_body(body: Body) -> Result<axum::body::Bytes, BodyError> {
-    match tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
-        Err(_late) => Err(BodyError::TooSlow(BODY_PATIENCE.as_secs())),
+async fn read_body(body: Body, patience: Duration) -> Result<axum::body::Bytes, BodyError> {
+    match tokio::time::timeout(patience, axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
+        Err(_late) => Err(BodyError::TooSlow(patience.as_secs())),
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {
             let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
