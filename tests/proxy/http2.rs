@@ -54,11 +54,11 @@ async fn a_stream_that_is_reset_takes_the_engines_connection_along_and_ours_are_
     let mut seen = seen;
     let front = Front::of(engine.address);
     let mut sender = connect(&front).await;
-    let request = Request::post("http://h/x").body(Body::from("abc")).unwrap();
+    let request = Request::post("http://localhost/x").body(Body::from("abc")).unwrap();
     let answer = sender.send_request(request).await.unwrap();
     assert!(engine.heads()[0].contains("content-length: 3\r\n"));
     drop(answer);
     assert!(seen.recv().await.unwrap());
-    let ours = Request::get("http://h/stepscope/v1/healthz").body(Body::empty()).unwrap();
+    let ours = Request::get("http://localhost/stepscope/v1/healthz").body(Body::empty()).unwrap();
     assert_eq!(sender.send_request(ours).await.unwrap().status(), 200);
 }

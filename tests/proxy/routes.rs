@@ -64,7 +64,9 @@ fn a_path_that_is_written_in_another_way_is_the_engines() {
         ("/stepscope/../v1/models", "no_such_path"),
         ("/stepscope/%2e%2e/v1/models", "no_such_path"),
         ("/stepscope/", "no_such_path"),
-        ("http://other/start_profile", "no_engine"),
+        ("http://localhost/start_profile", "no_engine"),
+        // A name that anybody could point here.
+        ("http://other/start_profile", "foreign_host"),
     ] {
         assert!(front.get(target).contains(word), "{target}");
     }
@@ -91,7 +93,7 @@ fn our_token_and_our_check_of_origins_are_for_our_routes_alone() {
     std::fs::write(&token, "ours").unwrap();
     let front = Front::with(engine.address, &["--token-file", token.to_str().unwrap()]);
     let ask = |target: &str, more: &str| {
-        front.exchange(format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{more}\r\n"))
+        front.exchange(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n"))
     };
     let theirs = ask("/v1/models", "Authorization: Bearer theirs\r\nOrigin: http://elsewhere\r\n");
     assert!(

@@ -131,7 +131,7 @@ impl Front {
 
     /// The body of an answer to a request without one of its own, on a connection of its own.
     pub fn get(&self, target: &str) -> String {
-        self.exchange(format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))
+        self.exchange(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
     }
 
     pub fn metrics(&self) -> String {

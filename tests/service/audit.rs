@@ -30,7 +30,7 @@ fn audited(file: &Path, token: Option<&str>) -> (AppState, TempDir) {
         ..Settings::default()
     };
     let door = Door::open(&settings).unwrap();
-    (Shared::new(captures, Gpus::none("not asked"), settings, door), folder)
+    (Shared::new(captures, Gpus::none("not asked"), settings, door, None), folder)
 }
 
 fn lines(file: &Path) -> Vec<Value> {

@@ -167,14 +167,14 @@ class Traffic:
 class Sidecar(Process):
     """`stepscope serve`, ready when constructed."""
 
-    def __init__(self, command, folder, segments, data=None):
+    def __init__(self, command, folder, segments, data=None, more=()):
         self.url = f"http://127.0.0.1:{free_port()}"
         listen = self.url.removeprefix("http://")
         data = data or os.path.join(folder, "data")
-        arguments = [command, "serve", "--listen", listen, "--data", data, "--dir", segments]
+        arguments = [command, "serve", "--listen", listen, "--data", data, "--dir", segments, *more]
         super().__init__("sidecar", arguments, folder, surroundings())
         try:
-            eventually("the sidecar starts", lambda: call(f"{self.url}/healthz") is not None, 30, self.alive)
+            eventually("the sidecar starts", lambda: call(f"{self.url}/stepscope/v1/healthz") is not None, 30, self.alive)
         except BaseException:
             self.__exit__(RuntimeError)
             raise
