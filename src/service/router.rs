@@ -132,6 +132,14 @@ const fn get(
     Route { path, operations: about, query: &[], answer, errors: &[], needs, takes_body: false, handlers }
 }
 
+/// SGLang's profiler asks for it first; earlier ones by the name `get_server_info`.
+const SERVER_INFO: Route = Route {
+    needs: Needs::AnyToken,
+    ..get("/server_info", &[("get", "What SGLang's profiler asks first")], Answer::Json("ServerInfo"), || {
+        axum::routing::get(status::server_info)
+    })
+};
+
 /// Where clients expect the engine's own profile calls.
 pub const PROFILE_PATHS: [&str; 6] = [
     "/start_profile",
@@ -177,12 +185,8 @@ pub const ROUTES: &[Route] = &[
     Route { path: "/engine/stop_profile", ..STOP },
     Route { path: "/engine/control/start_profile", ..START },
     Route { path: "/engine/control/stop_profile", ..STOP },
-    Route {
-        needs: Needs::AnyToken,
-        ..get("/get_server_info", &[("get", "What SGLang's profiler asks first")], Answer::Json("ServerInfo"), || {
-            axum::routing::get(status::server_info)
-        })
-    },
+    SERVER_INFO,
+    Route { path: "/get_server_info", ..SERVER_INFO },
     get("/stepscope/v1/status", &[("get", "Everything at a glance")], Answer::Json("Status"), || {
         axum::routing::get(status::status)
     }),

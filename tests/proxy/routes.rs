@@ -10,7 +10,8 @@ fn the_profile_calls_and_what_is_below_stepscope_are_ours_and_nothing_else() {
     let profile: Vec<_> = ROUTES.iter().map(|route| route.path).filter(|path| path.ends_with("_profile")).collect();
     assert_eq!(profile, PROFILE_PATHS);
     for route in ROUTES {
-        let root = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/get_server_info"].contains(&route.path);
+        let root = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/server_info", "/get_server_info"]
+            .contains(&route.path);
         assert_eq!(is_ours(route.path), !root, "{}", route.path);
     }
 }
@@ -40,6 +41,7 @@ fn a_path_that_is_written_in_another_way_is_the_engines() {
         "/readyz",
         "/metrics",
         "/openapi.json",
+        "/server_info",
         "/get_server_info?x=1",
         "/v1/models?a=%2F..%2f&b=+%20&c={}|^",
         "/%e4%bd%a0/a%00b/%25%2e%2e/;p=1,2",

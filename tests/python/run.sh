@@ -14,6 +14,8 @@ else
   STEPSCOPE_BUILD_PROFILE=${STEPSCOPE_BUILD_PROFILE:-dev} \
     "$work/venv/bin/pip" install -q --disable-pip-version-check "$root/python"
 fi
+# What vLLM's API server is made of, for the routes in it.
+"$work/venv/bin/pip" install -q --disable-pip-version-check starlette uvicorn
 cc -shared -fPIC -O1 -Wall -Wextra -Werror -I"$root/include" -Wl,-soname,libstepscope.so.1 \
   -o "$work/librecorder.so" "$here/recorder.c"
 mkdir "$work/driver"

@@ -55,6 +55,7 @@ async fn what_is_documented_of_an_idle_service_is_what_it_sends() {
         ("/stepscope/v1/ranks", "Ranks"),
         ("/stepscope/v1/captures", "CaptureList"),
         ("/stepscope/v1/capabilities", "Capabilities"),
+        ("/server_info", "ServerInfo"),
         ("/get_server_info", "ServerInfo"),
     ] {
         let reply = get(&state, path, &[]).await;

@@ -12,6 +12,8 @@ from engine import Engine, Sidecar, Traffic, call, eventually
 from engine import options as options_of
 
 COUNT = 40
+#: The profiling routes that our package has for vLLM's server, too: where vLLM has its own, those are asked.
+PLUGINS = "stepscope,stepscope_routes"
 # What is wanted of the median, on a quiet machine: vLLM's own code lies between our hook and its annotation, and takes
 # longer where the cores have other work. The least offset has next to none of that in it: it is the clocks'.
 WANTED_NS = 50_000
@@ -29,7 +31,7 @@ def record(options, work):
                 "--profiler-config.torch_profiler_with_stack", "false"]
     python = os.path.join(work, "venv/bin/python")
     with (
-        Engine("torch", python, options, work, profiler, STEPSCOPE_DIR=segments) as engine,
+        Engine("torch", python, options, work, profiler, STEPSCOPE_DIR=segments, VLLM_PLUGINS=PLUGINS) as engine,
         Sidecar(options.stepscope, work, segments) as sidecar,
     ):
         ranks = options.tensor_parallel_size
@@ -39,6 +41,7 @@ def record(options, work):
             manifest = sidecar.finished(sidecar.start(delay_iterations=5, max_iterations=COUNT)["capture_id"])
             call(f"http://127.0.0.1:{engine.port}/stop_profile", {}, "POST", timeout=600)
         check.assertIs(manifest["complete"], True, manifest)
+        check.assertIn("vLLM's own profiler (torch) has /start_profile here", engine.text())
         ours = os.path.join(work, "ours.json.gz")
         with open(ours, "wb") as file:
             file.write(call(f"{sidecar.url}/stepscope/v1/captures/{manifest['capture_id']}/trace?format=json.gz"))

@@ -5,6 +5,7 @@
 | ``worker`` | a worker: a rank | iterations, their batch and device stream, which requests each computed |
 | ``scheduler`` | the engine core: a source of spans, or the rank itself where it runs the one worker | a request's life from its arrival to its end, the queue, the cache, the gap between steps |
 | ``front_end`` | the API server: a source of spans | arrival, processing of outputs, what its stop strings end, the lag of its loop |
+| ``routes``, ``sidecar`` | the API server, where it is asked to | nothing: hands ``/start_profile`` and ``/stop_profile`` on to the sidecar |
 | ``state`` | each | what was hooked, and what went wrong: ``stepscope.describe()["hooks"]["vllm"]`` |
 
 Ids and counts of requests are told, never prompts or outputs. The native module and the agent are loaded where a process has
