@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use crate::collector::rings::{Drained, Rings};
 use crate::trace::fragment::{FragmentError, FragmentWriter};
 
+use super::clocks::{self, Clocks};
 use super::gpus::GpuCounters;
 use super::handle::{Command, Shared};
 use super::manifest::{CaptureId, Manifest, State};
@@ -74,6 +75,7 @@ pub(super) struct Lane {
     /// `None`: it has no record yet.
     pub fragment: Option<FragmentWriter>,
     pub kept: Kept,
+    pub clocks: Clocks,
 }
 
 /// What is being recorded.
@@ -160,8 +162,7 @@ impl Files {
 
     fn begin(&mut self, begin: Begin) -> Result<(), String> {
         let Begin { manifest, ranks, progress, windows } = begin;
-        let lane = |(rings, unfinished)| Lane { rings: Some(rings), unfinished, fragment: None, kept: Kept::default() };
-        let lanes = ranks.into_iter().map(lane).collect();
+        let lanes = ranks.into_iter().map(|(rings, unfinished)| Lane::new(Some(rings), unfinished)).collect();
         let id = manifest.capture_id.clone();
         let gpus = GpuCounters::new(self.shared.counters.clone(), windows, &self.shared.store, &id);
         let recording = Recording { id, lanes, gpus, progress, failed: None };
@@ -181,6 +182,9 @@ impl Files {
         if !session.is_cancelled() {
             recording.end(store);
         }
+        let clocks: Vec<_> =
+            recording.lanes.iter().map(|lane| (lane.clocks, lane.unfinished.identity.ticks_per_second)).collect();
+        clocks::settle(&mut manifest, &mut session, &clocks);
         session.kept(&recording.progress.kept());
         recording.gpus.finish();
         session.kept_bytes(recording.gpus.bytes());
@@ -249,6 +253,7 @@ impl Recording {
             let Some(rings) = lane.rings.clone() else { continue };
             let rings = rings.lock().unwrap_or_else(PoisonError::into_inner);
             let (anchor, dropped) = (rings.anchor(), rings.dropped_total());
+            lane.clocks.see(anchor);
             let written = lane.fragment(store).and_then(|f| f.write_block(0, 0, &[], anchor, dropped));
             self.failed = written.err().map(|error| error.to_string());
         }
@@ -256,10 +261,18 @@ impl Recording {
 }
 
 impl Lane {
+    /// One that has no record yet.
+    pub(super) fn new(rings: Option<RankRings>, unfinished: Unfinished) -> Self {
+        let mut clocks = Clocks::default();
+        clocks.see(unfinished.anchor());
+        Self { rings, unfinished, fragment: None, kept: Kept::default(), clocks }
+    }
+
     fn keep(&mut self, store: &Store, d: &Drained<'_>) -> Result<(), FragmentError> {
         let fragment = self.fragment(store)?;
         let fresh = fragment.unwritten(d.ring, d.first_index, d.events);
         let bytes = fragment.write_block(d.ring, d.first_index, d.events, d.anchor, d.dropped_total)?;
+        self.clocks.see(d.anchor);
         self.kept.add(fresh.iter().map(|event| Some(*event)), bytes);
         Ok(())
     }

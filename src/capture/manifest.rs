@@ -201,7 +201,7 @@ pub struct RankReport {
     pub dropped: u64,
     /// Why it closed.
     pub closed_by: Option<ClosedBy>,
-    /// When it opened, nanoseconds since the epoch.
+    /// When it opened, nanoseconds since the epoch, by the wall clock as it was at the end.
     pub opened_at_ns: Option<u64>,
     /// When it closed, nanoseconds since the epoch.
     pub closed_at_ns: Option<u64>,
@@ -336,6 +336,10 @@ pub struct Manifest {
     pub accepted_at: String,
     /// The same, nanoseconds since the epoch.
     pub accepted_at_ns: u64,
+    /// How far the wall clock was set while this was recorded, nanoseconds: below zero, back. Windows and trace are by the
+    /// clock as it was at the end; durations are by one that nobody sets. 0 as long as the capture runs.
+    #[serde(default)]
+    pub wall_clock_stepped_ns: i64,
     /// When it became final, RFC 3339.
     pub finished_at: Option<String>,
     /// From the caller.

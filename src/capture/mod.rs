@@ -18,6 +18,7 @@
 //! | `running` | the same with its hands: sources, manifest |
 //! | `files` | the thread that puts a running capture on the disk |
 //! | [`progress`] | how far it has got |
+//! | `clocks` | what anchors saw of the wall clock, and what that makes of the manifest's times |
 //! | [`counters`] | what is sampled beside the ranks, handed in |
 //! | `gpus` | the same on the disk |
 //! | `report` | from a session to what is said of it |
@@ -27,6 +28,7 @@
 //!
 //! Called by `service`. Uses `collector`, `trace` and `report`. Knows nothing of HTTP.
 
+mod clocks;
 pub mod counters;
 mod events;
 pub mod export;

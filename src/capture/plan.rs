@@ -87,6 +87,7 @@ pub(super) fn manifest(request: &StartRequest, plan: &Plan, window: Window) -> M
         warnings: request.warnings.iter().chain(&plan.warnings).cloned().collect(),
         accepted_at: jiff::Timestamp::now().to_string(),
         accepted_at_ns: realtime_ns(),
+        wall_clock_stepped_ns: 0,
         finished_at: None,
         profile_prefix: request.profile_prefix.clone(),
         profiler: plan.profiling.profiler.as_str().into(),

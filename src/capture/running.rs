@@ -280,7 +280,7 @@ impl Running {
         let kept = self.progress.kept();
         let of_sources = kept.get(self.session.ranks.len()..).unwrap_or_default();
         self.manifest.sources = self.events.report(of_sources);
-        self.manifest.sampling = self.events.sampling().to_vec();
+        self.manifest.sampling = self.events.sampling();
         self.manifest.request_moments = kept.iter().map(|kept| kept.moments).sum();
     }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::table::columns;
 use crate::report::model::{Distribution, Phase, Report};
 use crate::report::words::{
-    approximately, batch, completeness, count, duration, loss_name, percent, rank_name, rate, window,
+    approximately, batch, completeness, count, duration, loss_name, percent, rank_name, rate, wall_clock, window,
 };
 
 /// All of it.
@@ -53,7 +53,8 @@ fn head(report: &Report) -> String {
         words.push(format!("profiler {}", capture.profiler));
     }
     words.extend(capture.engines.iter().filter(|engine| !engine.is_empty()).cloned());
-    format!("{}\n{}\n", words.join(", "), window(report))
+    let stepped = wall_clock(report.window.wall_clock_stepped_ns).map_or_else(String::new, |said| format!("{said}\n"));
+    format!("{}\n{}\n{stepped}", words.join(", "), window(report))
 }
 
 fn verdict(report: &Report) -> String {

@@ -33,7 +33,7 @@ pub fn build(fragments: &[PathBuf], about: &About) -> Report {
     let recorded = each_lifecycle(fragments, &about.meta, &mut |lifecycle| requests.add(&lifecycle));
     let requests = requests.finish(recorded);
     let gpus = gpus.rows();
-    let window = window(&measure);
+    let window = WindowFacts { wall_clock_stepped_ns: walk.wall_clock_stepped_ns(), ..window(&measure) };
     let ranks = window.ranks as usize;
     let utilization = utilization(&gpus, ranks, window.wall_ns);
     let verdict = judge(&evidence(&measure, &requests, utilization, about));
@@ -87,6 +87,7 @@ fn window(measure: &Measure) -> WindowFacts {
         iterations: recorded().map(|lane| lane.iterations).sum(),
         begin_ns: measure.begin_ns,
         wall_ns: measure.begin_ns.map_or(0, |begin_ns| measure.end_ns.saturating_sub(begin_ns)),
+        ..WindowFacts::default()
     }
 }
 

@@ -92,6 +92,8 @@ pub struct WindowFacts {
     pub begin_ns: Option<u64>,
     /// From there to the end of the last one.
     pub wall_ns: u64,
+    /// How far the wall clock was set meanwhile; times are by the clock as it was at the end.
+    pub wall_clock_stepped_ns: i64,
 }
 
 /// What kind of batch an iteration had.

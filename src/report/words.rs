@@ -125,6 +125,18 @@ pub fn window(report: &Report) -> String {
     format!("iterations {first} to {last} ({iterations}) of {ranks}, {}", duration(window.wall_ns))
 }
 
+/// What is to be said where the wall clock was set meanwhile: `the wall clock was set forward by 3.00 s meanwhile …`.
+pub fn wall_clock(stepped_ns: i64) -> Option<String> {
+    let way = if stepped_ns < 0 { "back" } else { "forward" };
+    (stepped_ns != 0).then(|| {
+        format!(
+            "the wall clock was set {way} by {} meanwhile: times of day are by the clock as it was at the end, durations are \
+             by a clock that nobody sets",
+            duration(stepped_ns.unsigned_abs())
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

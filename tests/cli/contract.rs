@@ -18,6 +18,7 @@ fn manifest() -> Manifest {
         warnings: vec!["output_dir is ignored".into()],
         accepted_at: "2026-11-21T10:00:00Z".into(),
         accepted_at_ns: 5,
+        wall_clock_stepped_ns: 0,
         finished_at: None,
         profile_prefix: None,
         profiler: "steps".into(),

@@ -47,6 +47,7 @@ fn manifest() -> Manifest {
         warnings: vec![],
         accepted_at: String::new(),
         accepted_at_ns: 0,
+        wall_clock_stepped_ns: 0,
         finished_at: None,
         profile_prefix: None,
         profiler: "steps".into(),
