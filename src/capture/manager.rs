@@ -36,6 +36,8 @@ const BURST: usize = 64;
 const WAITING_EXPORTS: usize = 256;
 /// A turn while a capture runs: the engine's cores are not ours.
 const TURN: Duration = Duration::from_millis(5);
+/// A turn while the disk does not keep up: rings fill as fast as an engine records.
+const HOT_TURN: Duration = Duration::from_millis(1);
 const IDLE_TURN: Duration = Duration::from_millis(50);
 /// How long a start may wait for the disk.
 const START_PATIENCE: Duration = Duration::from_secs(5);
@@ -174,7 +176,11 @@ impl Manager {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
             let now = Instant::now();
-            let pause = if self.running.is_some() { TURN } else { IDLE_TURN };
+            let pause = match &self.running {
+                Some(running) if running.memory().is_filling() => HOT_TURN,
+                Some(_) => TURN,
+                None => IDLE_TURN,
+            };
             if now >= due {
                 self.turn(now);
                 due = now + pause;
@@ -265,7 +271,8 @@ impl Manager {
             Command::Resumed(resumed) => {
                 let (session, manifest, progress) = *resumed;
                 self.resuming = None;
-                self.running = Some(Running::resumed(session, manifest, progress, self.options.lease));
+                let Options { lease, buffer_bytes, .. } = self.options;
+                self.running = Some(Running::resumed(session, manifest, progress, lease, buffer_bytes));
             }
             Command::Finished(manifest, bytes) => self.finished(*manifest, bytes),
             Command::Exported(manifest, bytes) => {
@@ -481,6 +488,7 @@ impl Manager {
         }
         let snapshot = Snapshot {
             running,
+            buffered_bytes: self.running.as_ref().map_or(0, |running| running.memory().bytes()),
             finished_total: self.finished_total,
             store_bytes: self.kept.values().map(|k| k.bytes).sum(),
             ..snapshot::of(&self.collector)

@@ -199,6 +199,9 @@ pub struct RankReport {
     pub records: u64,
     /// Records dropped because there was no room for them.
     pub dropped: u64,
+    /// Records that died with a sidecar: its disk stood still, and it had them in its memory alone.
+    #[serde(default)]
+    pub lost: u64,
     /// Why it closed.
     pub closed_by: Option<ClosedBy>,
     /// When it opened, nanoseconds since the epoch, by the wall clock as it was at the end.

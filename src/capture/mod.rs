@@ -15,10 +15,12 @@
 //! | [`profiling`] | which rank makes the profiler's calls, and whether it can |
 //! | [`window`] | where a window begins and ends: arithmetic |
 //! | [`session`] | one capture while it runs: a state machine without clock or thread |
+//! | `agree` | where a group's window opens, agreed on with its ranks |
 //! | `running` | the same with its hands: sources, manifest |
 //! | `files` | the thread that puts a running capture on the disk |
 //! | [`progress`] | how far it has got |
 //! | `clocks` | what anchors saw of the wall clock, and what that makes of the manifest's times |
+//! | `memory` | records that the disk does not take |
 //! | [`counters`] | what is sampled beside the ranks, handed in |
 //! | `gpus` | the same on the disk |
 //! | `report` | from a session to what is said of it |
@@ -28,6 +30,7 @@
 //!
 //! Called by `service`. Uses `collector`, `trace` and `report`. Knows nothing of HTTP.
 
+mod agree;
 mod clocks;
 pub mod counters;
 mod events;
@@ -38,6 +41,7 @@ mod gpus;
 pub mod handle;
 pub mod manager;
 pub mod manifest;
+mod memory;
 pub mod options;
 mod plan;
 pub mod profiling;

@@ -67,6 +67,7 @@ pub(super) fn make(
         },
         level: request.level.unwrap_or_default(),
         lease: options.lease,
+        buffer_bytes: options.buffer_bytes,
         sources: chosen.iter().map(|s| s.id()).collect(),
         ranks: request.ranks.clone(),
     };

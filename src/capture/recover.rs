@@ -74,6 +74,10 @@ pub(super) fn resume(store: &Store, manifest: &Manifest) -> Resumed {
         let unfinished = unfinished.unwrap_or(Unfinished { identity, anchor: (0, 0, 0), dropped_total: 0 });
         lanes.push(Lane { rings: None, unfinished, fragment: Some(fragment), kept, clocks });
     }
+    if !sources.is_empty() || to_come.values().any(|unfinished| unfinished.identity.role == SOURCE) {
+        let said = "what processes that run no iterations told is in it as far as the sidecar that died had written it";
+        manifest.warnings.push(said.into());
+    }
     for unfinished in to_come.into_values().filter(|unfinished| unfinished.identity.role != SOURCE) {
         let Some(group) = group_of(&groups, &unfinished.identity) else { continue };
         ranks.push(rank(&unfinished.identity, group, Kept::default()));
@@ -130,6 +134,7 @@ fn rank(identity: &FragmentIdentity, group: usize, kept: Kept) -> Rank {
         recorded: kept.iterations,
         records: kept.records,
         dropped: 0,
+        lost: kept.lost,
         lead: Lead::default(),
         calls: ProfilerCalls::default(),
     }

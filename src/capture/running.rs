@@ -4,34 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::collector::Collector;
-use crate::collector::profiling::{Answer, ProfilerCalls};
-use crate::collector::source::{Arming, Observation, Source, SourceId, SourceIdentity};
+use crate::collector::source::{Observation, Source, SourceId, SourceIdentity};
 use crate::trace::fragment::{FragmentIdentity, SOURCE};
 use crate::wire::clock::monotonic_ns;
-use crate::wire::layout::NONE;
-use crate::wire::membarrier;
 
+use super::agree::{agree, idle_groups};
 use super::counters::CounterQueue;
 use super::events::Events;
 use super::files::{Begin, Job, RankRings};
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
+use super::memory::Memory;
 use super::profiling::{Lead, Profiling};
 use super::progress::{Kept, Progress};
 use super::report;
 use super::request::{self, Level, StartError};
-use super::session::{Group, Limits, Order, Phase, Rank, Session};
+use super::session::{Limits, Order, Session};
 use super::store::Unfinished;
-use super::window::{self, Opening};
-
-/// Openings that are offered before a start is given up.
-const ATTEMPTS: u32 = 8;
-/// A group in which nothing runs or begins for this long is idle, and opens at its very next iteration. Being wrong does
-/// no harm: the opening is then withdrawn and agreed anew.
-const QUIET: Duration = Duration::from_millis(20);
-const QUIET_LOOK: Duration = Duration::from_micros(500);
 
 /// What a start comes down to, with every default filled in.
 #[derive(Debug, Clone)]
@@ -47,6 +38,8 @@ pub(super) struct Plan {
     /// How much the engines are to tell of themselves.
     pub level: Level,
     pub lease: Duration,
+    /// Memory for records that the disk does not take.
+    pub buffer_bytes: u64,
     pub sources: Vec<SourceId>,
     /// The ranks asked for; `None`: all.
     pub ranks: Option<Vec<u32>>,
@@ -72,6 +65,8 @@ pub(super) struct Running {
     counters: Counters,
     /// What else is asked of the engine's processes.
     events: Events,
+    /// Memory for records that the disk does not take.
+    memory: Memory,
 }
 
 /// Whether the window was announced to whoever samples.
@@ -132,10 +127,11 @@ impl Running {
         let windows = counters.windows();
         let begin = Begin { manifest: manifest.clone(), ranks, progress: progress.clone(), windows };
         let waiting = Counters::Waiting(counters);
-        Ok((Self { counters: waiting, events, ..Self::new(session, manifest, progress, plan.lease) }, begin))
+        let new = Self::new(session, manifest, progress, plan.lease, plan.buffer_bytes);
+        Ok((Self { counters: waiting, events, ..new }, begin))
     }
 
-    fn new(session: Session, manifest: Manifest, progress: Arc<Progress>, lease: Duration) -> Self {
+    fn new(session: Session, manifest: Manifest, progress: Arc<Progress>, lease: Duration, buffer_bytes: u64) -> Self {
         Self {
             saved_state: manifest.state,
             session,
@@ -148,13 +144,20 @@ impl Running {
             detached: BTreeSet::new(),
             counters: Counters::Over,
             events: Events::none(),
+            memory: Memory::new(buffer_bytes),
         }
     }
 
     /// One that a sidecar that died had running.
-    pub(super) fn resumed(session: Session, manifest: Manifest, progress: Arc<Progress>, lease: Duration) -> Self {
+    pub(super) fn resumed(
+        session: Session,
+        manifest: Manifest,
+        progress: Arc<Progress>,
+        lease: Duration,
+        buffer_bytes: u64,
+    ) -> Self {
         let detached = (0..session.ranks.len()).collect();
-        Self { begun: true, detached, ..Self::new(session, manifest, progress, lease) }
+        Self { begun: true, detached, ..Self::new(session, manifest, progress, lease, buffer_bytes) }
     }
 
     /// Its folder and its manifest are there.
@@ -193,6 +196,20 @@ impl Running {
         }
     }
 
+    /// Records that the disk does not take.
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn relieve(&mut self, collector: &Collector) {
+        let ranks = self.session.ranks.iter().map(|rank| rank.source);
+        let ids: BTreeSet<SourceId> = ranks.chain(self.events.sources().map(|(id, _)| id)).collect();
+        let sources = collector.sources().iter().filter(|source| ids.contains(&source.id()));
+        if self.memory.relieve(sources.map(Source::rings).collect()) {
+            tracing::warn!(capture = %self.manifest.capture_id, "the disk does not keep up: records wait in memory");
+        }
+    }
+
     /// The window is to close.
     pub(super) fn stop(&mut self, by: ClosedBy) {
         self.session.stop(by, monotonic_ns());
@@ -201,6 +218,7 @@ impl Running {
     /// One turn: look, order, and say what the disk is to hold. What a full queue does not take waits for the next turn.
     pub(super) fn turn(&mut self, collector: &mut Collector, files: &SyncSender<Job>) {
         let now_ns = monotonic_ns();
+        self.relieve(collector);
         let kept = self.progress.kept();
         self.session.kept(&kept);
         self.session.kept_bytes(self.progress.gpu_bytes());
@@ -224,6 +242,7 @@ impl Running {
         if self.session.is_over() && self.events.is_over() {
             // Looked first and fetched then: what a closed window recorded is in the rings.
             self.tell_of_events();
+            self.manifest.warnings.extend(self.memory.said());
             let over = Box::new((self.manifest.clone(), self.session.clone()));
             self.finishing = files.try_send(Job::Finish(over)).is_ok();
         } else if self.session.state() != self.saved_state && !self.failed {
@@ -334,109 +353,6 @@ fn withdraw(collector: &mut Collector, sources: impl IntoIterator<Item = SourceI
         if let Some(source) = collector.get_mut(id) {
             source.withdraw();
         }
-    }
-}
-
-/// Offers openings to one group until one holds: written to every rank, seen for certain, and not yet reached by any.
-fn agree(
-    collector: &mut Collector,
-    key: &(String, String),
-    members: &[SourceId],
-    idle: bool,
-    plan: &Plan,
-    lease_ns: u64,
-) -> Result<(Group, Vec<Rank>), StartError> {
-    for attempt in 0..ATTEMPTS {
-        let mut sources: Vec<&mut Source> =
-            collector.sources_mut().iter_mut().filter(|s| members.contains(&s.id())).collect();
-        sources.sort_by_key(|s| (s.identity().rank, s.identity().pid));
-        let begun = largest_begun(sources.iter().map(|s| &**s));
-        let rate = sources.iter().map(|s| s.rate()).fold(0.0, f64::max);
-        // The profiler starts earlier than the window, and that has to be seen in time too.
-        let role_of = |s: &Source| plan.leads.get(&s.id()).copied().unwrap_or_default();
-        let listens = sources.iter().any(|s| s.abilities().nvtx_tool == Answer::Yes);
-        let lead = plan.profiling.lead_iterations(listens, sources.iter().any(|s| role_of(s).shared), rate);
-        let ahead = window::ahead(idle, rate, attempt).saturating_add(lead);
-        let opening = window::opening(plan.begin, begun, ahead).map_err(|past| StartError::Past {
-            requested: if let request::Begin::At(at) = plan.begin { at } else { 0 },
-            group: key.1.clone(),
-            job: key.0.clone(),
-            next: past.next,
-        })?;
-        let last = window::last(opening.first_iteration, plan.max_iterations);
-        let mut ranks = Vec::new();
-        for source in &mut sources {
-            source.renew_lease(lease_ns);
-            let role = role_of(source);
-            let generation = source.arm(&Arming {
-                first_iteration: opening.first_iteration,
-                last_iteration: last.unwrap_or(NONE),
-                profiler: plan.profiling.bits(role),
-                profiler_iteration: opening.first_iteration.saturating_sub(lead),
-            });
-            ranks.push(new_rank(source, generation, role));
-        }
-        membarrier::heavy(sources.iter().all(|s| s.has_membarrier()));
-        if sources.iter().all(|s| s.begun() < opening.first_iteration.saturating_sub(lead)) {
-            return Ok((new_group(key, opening, last, attempt, &sources, plan, begun), ranks));
-        }
-    }
-    Err(StartError::NotAgreed(ATTEMPTS))
-}
-
-fn largest_begun<'a>(sources: impl Iterator<Item = &'a Source>) -> u64 {
-    sources.map(Source::begun).max().unwrap_or(0)
-}
-
-/// Looks for a moment, at all groups at once, in which of them nothing runs and nothing begins.
-fn idle_groups(collector: &Collector, groups: &BTreeMap<(String, String), Vec<SourceId>>) -> Vec<bool> {
-    let of = |ids: &Vec<SourceId>| collector.sources().iter().filter(|s| ids.contains(&s.id())).collect();
-    let members: Vec<Vec<&Source>> = groups.values().map(of).collect();
-    let begun: Vec<u64> = members.iter().map(|m| largest_begun(m.iter().copied())).collect();
-    let mut idle = vec![true; members.len()];
-    let began = Instant::now();
-    loop {
-        for (idle, (sources, begun)) in idle.iter_mut().zip(members.iter().zip(&begun)) {
-            let quiet = sources.iter().all(|s| s.is_between_iterations());
-            *idle &= quiet && largest_begun(sources.iter().copied()) == *begun;
-        }
-        if !idle.contains(&true) || began.elapsed() >= QUIET {
-            return idle;
-        }
-        std::thread::sleep(QUIET_LOOK);
-    }
-}
-
-fn new_group(
-    key: &(String, String),
-    opening: Opening,
-    last: Option<u64>,
-    withdrawn: u32,
-    sources: &[&mut Source],
-    plan: &Plan,
-    begun: u64,
-) -> Group {
-    let world_size = sources.iter().map(|s| s.identity().world_size).max().unwrap_or(0);
-    let present: BTreeSet<u32> = sources.iter().map(|s| s.identity().rank).collect();
-    // A world size is a stranger's word: no list as long as it likes. Ranks that nobody asked for are not missing.
-    let wanted = (0..world_size.min(65_536)).filter(|r| plan.ranks.as_ref().is_none_or(|ranks| ranks.contains(r)));
-    let missing_ranks = wanted.filter(|r| !present.contains(r)).collect();
-    Group::new(key.clone(), opening, last, withdrawn, world_size, missing_ranks, begun)
-}
-
-fn new_rank(source: &Source, generation: u64, lead: Lead) -> Rank {
-    Rank {
-        source: source.id(),
-        identity: source.identity().clone(),
-        group: 0,
-        generation,
-        phase: Phase::Waiting,
-        facts: None,
-        recorded: (0, 0, 0),
-        records: 0,
-        dropped: 0,
-        lead,
-        calls: ProfilerCalls::default(),
     }
 }
 

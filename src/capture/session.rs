@@ -99,6 +99,8 @@ pub struct Rank {
     pub records: u64,
     /// Records dropped in the window.
     pub dropped: u64,
+    /// Records that died with a sidecar.
+    pub lost: u64,
     /// What it does for its tool's session.
     pub lead: Lead,
     /// What its profiler did.
@@ -199,7 +201,7 @@ impl Session {
     pub fn kept(&mut self, kept: &[Kept]) {
         self.bytes = kept.iter().map(|k| k.bytes).sum();
         for (rank, kept) in self.ranks.iter_mut().zip(kept) {
-            (rank.records, rank.recorded) = (kept.records, kept.iterations);
+            (rank.records, rank.recorded, rank.lost) = (kept.records, kept.iterations, kept.lost);
         }
     }
 

@@ -61,6 +61,7 @@ pub fn options(settings: &Settings) -> Options {
         max_wait: Duration::from_millis(settings.max_wait_ms),
         max_events: settings.max_events,
         max_bytes: settings.max_bytes,
+        buffer_bytes: settings.buffer_bytes,
         lease: Duration::from_millis(settings.lease_ms),
         retention: store::Retention {
             max_age: limit(retention.max_age_hours).map(|h| Duration::from_secs(h.saturating_mul(3600))),

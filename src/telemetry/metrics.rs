@@ -31,6 +31,8 @@ pub const RANKS_ATTACHED: &str = "stepscope_ranks_attached";
 pub const SEGMENTS_REFUSED: &str = "stepscope_segments_refused";
 /// Bytes of all captures on disk. Gauge.
 pub const STORE_BYTES: &str = "stepscope_store_bytes";
+/// Bytes of records that wait in memory because the disk does not take them. Gauge.
+pub const BUFFERED_BYTES: &str = "stepscope_buffered_bytes";
 /// HTTP requests answered, by route and status. Counter.
 pub const HTTP_REQUESTS: &str = "stepscope_http_requests";
 
@@ -106,6 +108,8 @@ pub struct Readings {
     pub segments_refused: u64,
     /// Bytes on disk.
     pub store_bytes: u64,
+    /// Bytes in memory that the disk does not take.
+    pub buffered_bytes: u64,
     /// What the GPUs say.
     pub gpus: Vec<GpuReadings>,
 }
@@ -230,6 +234,8 @@ impl Collector for Readings {
         Self::gauge(encoder, RANKS_ATTACHED, "Attached ranks", self.ranks_attached)?;
         Self::gauge(encoder, SEGMENTS_REFUSED, "Segments found and not taken", self.segments_refused)?;
         Self::gauge(encoder, STORE_BYTES, "Bytes of all captures on disk", self.store_bytes)?;
+        let about = "Bytes of records that wait in memory because the disk does not take them";
+        Self::gauge(encoder, BUFFERED_BYTES, about, self.buffered_bytes)?;
         self.gpus(encoder)
     }
 }

@@ -215,6 +215,7 @@ impl Lane {
                 Some(
                     Event::Text(_)
                     | Event::Skipped
+                    | Event::Lost(_)
                     | Event::Counter(_)
                     | Event::Argument(_)
                     | Event::Track(_)

@@ -55,6 +55,7 @@ fn manifest() -> Manifest {
             iterations: 4,
             records: 5,
             dropped: 6,
+            lost: 0,
             closed_by: Some(ClosedBy::MaxIterations),
             opened_at_ns: None,
             closed_at_ns: None,

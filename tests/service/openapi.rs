@@ -29,7 +29,7 @@ fn manifest() -> Manifest {
     let group = json!({"job": "j", "group": "g", "accepted_iteration": 1, "first_iteration": 2, "last_iteration": 3,
         "world_size": 1, "ranks": [0], "missing_ranks": [], "withdrawn": 0});
     let rank = json!({"job": "j", "group": "g", "rank": 0, "label": "l", "engine": "e", "pid": 1, "state": "closed",
-        "accepted_iteration": 1, "first_iteration": 2, "last_iteration": 3, "iterations": 2, "records": 2, "dropped": 0,
+        "accepted_iteration": 1, "first_iteration": 2, "last_iteration": 3, "iterations": 2, "records": 2, "dropped": 0, "lost": 0,
         "closed_by": "stop", "opened_at_ns": 1, "closed_at_ns": 2, "mid_iteration": false, "overlapped": false,
         "overrun_iterations": 0, "profiler": {"leader": true, "session": null, "start_iteration": 4,
         "start": {"code": 0, "name": null, "duration_ns": 1}, "stop": null, "synchronize_open": null,
