@@ -124,6 +124,7 @@ fn new_rank(source: &Source, generation: u64, lead: Lead) -> Rank {
         records: 0,
         dropped: 0,
         lost: 0,
+        pace_before: None,
         lead,
         calls: ProfilerCalls::default(),
     }

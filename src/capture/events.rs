@@ -194,7 +194,7 @@ impl Events {
 }
 
 /// Whether a window is open, or near enough that everything has to be ready for it.
-fn is_near(collector: &Collector, session: &Session, rates: &[f64]) -> bool {
+pub(super) fn is_near(collector: &Collector, session: &Session, rates: &[f64]) -> bool {
     let near = |(index, group): (usize, &Group)| {
         let members = session.ranks.iter().filter(|rank| rank.group == index);
         let begun = members.filter_map(|rank| collector.sources().iter().find(|s| s.id() == rank.source));

@@ -214,9 +214,27 @@ pub struct RankReport {
     pub overlapped: bool,
     /// Iterations that ran on beyond the agreed last one before this rank looked; trimmed.
     pub overrun_iterations: u64,
+    /// How fast it stepped in the seconds before the window. Null: hardly, or nobody saw it.
+    #[serde(default)]
+    pub pace_before: Option<Pace>,
+    /// And just behind it.
+    #[serde(default)]
+    pub pace_after: Option<Pace>,
     /// What its profiler did; null when nothing was switched on besides recording.
     #[serde(default)]
     pub profiler: Option<ProfilerReport>,
+}
+
+/// How fast a rank stepped while nothing was recorded, by its count of iterations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pace {
+    /// How many.
+    pub iterations: u64,
+    /// From the begin of one to the begin of the next, mean, nanoseconds; the time in which nothing ran too.
+    pub mean_ns: u64,
+    /// How far off that may be, because the count is looked at now and then.
+    pub uncertainty_ns: u64,
 }
 
 /// A call into the CUDA driver.

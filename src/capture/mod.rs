@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`request`], [`manifest`] | what may be asked, what is said of a capture |
 //! | [`handle`] | how others ask |
+//! | [`open`](mod@open) | setting it up |
 //! | [`manager`] | the thread: commands, turns, retention |
 //! | `threads` | how threads are started |
 //! | `plan` | from what was asked to what will be done |
@@ -18,6 +19,7 @@
 //! | `agree` | where a group's window opens, agreed on with its ranks |
 //! | `running` | the same with its hands: sources, manifest |
 //! | `files` | the thread that puts a running capture on the disk |
+//! | `pace` | how fast ranks step before and behind a window |
 //! | [`progress`] | how far it has got |
 //! | `clocks` | what anchors saw of the wall clock, and what that makes of the manifest's times |
 //! | `memory` | records that the disk does not take |
@@ -39,10 +41,12 @@ mod exporter;
 mod files;
 mod gpus;
 pub mod handle;
-pub mod manager;
+mod manager;
 pub mod manifest;
 mod memory;
+pub mod open;
 pub mod options;
+mod pace;
 mod plan;
 pub mod profiling;
 pub mod progress;
@@ -57,4 +61,4 @@ mod threads;
 pub mod window;
 
 pub use handle::Captures;
-pub use manager::open;
+pub use open::open;

@@ -135,6 +135,7 @@ fn rank(identity: &FragmentIdentity, group: usize, kept: Kept) -> Rank {
         records: kept.records,
         dropped: 0,
         lost: kept.lost,
+        pace_before: None,
         lead: Lead::default(),
         calls: ProfilerCalls::default(),
     }

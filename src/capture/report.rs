@@ -138,6 +138,8 @@ fn rank(rank: &Rank, group: &Group) -> RankReport {
         mid_iteration: facts.is_some_and(|f| f.mid_iteration),
         overlapped: facts.is_some_and(|f| f.overlapped),
         overrun_iterations: facts.map_or(0, |f| f.overrun),
+        pace_before: rank.pace_before,
+        pace_after: None,
         profiler: profiler(rank),
     }
 }

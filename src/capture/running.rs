@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::collector::Collector;
 use crate::collector::source::{Observation, Source, SourceId, SourceIdentity};
@@ -13,10 +13,11 @@ use crate::wire::clock::monotonic_ns;
 
 use super::agree::{agree, idle_groups};
 use super::counters::CounterQueue;
-use super::events::Events;
+use super::events::{self, Events};
 use super::files::{Begin, Job, RankRings};
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
 use super::memory::Memory;
+use super::pace;
 use super::profiling::{Lead, Profiling};
 use super::progress::{Kept, Progress};
 use super::report;
@@ -67,6 +68,8 @@ pub(super) struct Running {
     events: Events,
     /// Memory for records that the disk does not take.
     memory: Memory,
+    /// How fast its ranks stepped before is known, as far as it can be.
+    is_paced: bool,
 }
 
 /// Whether the window was announced to whoever samples.
@@ -110,7 +113,7 @@ impl Running {
         for source in collector.sources().iter().filter(|s| plan.sources.contains(&s.id())) {
             source.wake();
         }
-        let session = Session::new(agreed, ranks, plan.limits, monotonic_ns());
+        let mut session = Session::new(agreed, ranks, plan.limits, monotonic_ns());
         report::update(&mut manifest, &session);
         let mut events = Events::new(plan.level, collector, &session);
         let ranks = to_record(collector, &manifest.capture_id, &session, &events);
@@ -123,12 +126,16 @@ impl Running {
         }
         // The window may open with the very next iteration.
         let rates = rates(collector, &session);
+        let is_paced = events::is_near(collector, &session, &rates);
+        if is_paced {
+            pace(collector, &mut session);
+        }
         events.turn(monotonic_ns(), collector, &session, &rates, false);
         let windows = counters.windows();
         let begin = Begin { manifest: manifest.clone(), ranks, progress: progress.clone(), windows };
         let waiting = Counters::Waiting(counters);
         let new = Self::new(session, manifest, progress, plan.lease, plan.buffer_bytes);
-        Ok((Self { counters: waiting, events, ..new }, begin))
+        Ok((Self { counters: waiting, events, is_paced, ..new }, begin))
     }
 
     fn new(session: Session, manifest: Manifest, progress: Arc<Progress>, lease: Duration, buffer_bytes: u64) -> Self {
@@ -145,6 +152,7 @@ impl Running {
             counters: Counters::Over,
             events: Events::none(),
             memory: Memory::new(buffer_bytes),
+            is_paced: false,
         }
     }
 
@@ -157,7 +165,7 @@ impl Running {
         buffer_bytes: u64,
     ) -> Self {
         let detached = (0..session.ranks.len()).collect();
-        Self { begun: true, detached, ..Self::new(session, manifest, progress, lease, buffer_bytes) }
+        Self { begun: true, is_paced: true, detached, ..Self::new(session, manifest, progress, lease, buffer_bytes) }
     }
 
     /// Its folder and its manifest are there.
@@ -168,6 +176,11 @@ impl Running {
     /// Whether callers know of it: its start was answered.
     pub(super) fn is_known(&self) -> bool {
         self.begun
+    }
+
+    /// Its ranks, in the manifest's order.
+    pub(super) fn ranks(&self) -> Vec<SourceId> {
+        self.session.ranks.iter().map(|rank| rank.source).collect()
     }
 
     /// Which capture it is.
@@ -232,6 +245,10 @@ impl Running {
         let rates = rates(collector, &self.session);
         for order in self.session.observe(now_ns, &seen, &rates) {
             self.carry_out(collector, order);
+        }
+        if !self.is_paced && events::is_near(collector, &self.session, &rates) {
+            self.is_paced = true;
+            pace(collector, &mut self.session);
         }
         let told = kept.iter().any(|kept| kept.told > 0);
         self.events.turn(now_ns, collector, &self.session, &rates, told);
@@ -333,6 +350,15 @@ impl Running {
         }
         let sources = self.events.sources().map(|(id, _)| id);
         withdraw(collector, self.session.ranks.iter().map(|r| r.source).chain(sources));
+    }
+}
+
+/// Before anything is switched on: how fast ranks have stepped.
+fn pace(collector: &Collector, session: &mut Session) {
+    let now = Instant::now();
+    for rank in &mut session.ranks {
+        let source = collector.sources().iter().find(|source| source.id() == rank.source);
+        rank.pace_before = source.and_then(|source| pace::before(source, now));
     }
 }
 

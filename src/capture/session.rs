@@ -8,7 +8,7 @@ use crate::collector::profiling::ProfilerCalls;
 use crate::collector::source::{Observation, SourceId, SourceIdentity, WindowFacts};
 use crate::wire::gate::{Cause, State as Gate};
 
-use super::manifest::{ClosedBy, State};
+use super::manifest::{ClosedBy, Pace, State};
 use super::profiling::Lead;
 use super::progress::Kept;
 use super::window;
@@ -101,6 +101,8 @@ pub struct Rank {
     pub dropped: u64,
     /// Records that died with a sidecar.
     pub lost: u64,
+    /// How fast it stepped before anything was switched on.
+    pub pace_before: Option<Pace>,
     /// What it does for its tool's session.
     pub lead: Lead,
     /// What its profiler did.

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use super::pace::{Pace, PaceRow};
 use super::points::Points;
 use super::requests::Requests;
 use super::verdict::{Thresholds, Verdict};
@@ -347,10 +348,8 @@ pub struct Overhead {
     pub last_end_to_close_ns: Option<u64>,
     /// The first and the last iteration beside the others of their phase.
     pub edges: Vec<Edge>,
-    /// Iteration times before the window.
-    pub before_window: Option<Distribution>,
-    /// Iteration times behind it.
-    pub after_window: Option<Distribution>,
+    /// How fast ranks stepped before, within and behind the window; those of which anything is known.
+    pub paces: Vec<PaceRow>,
     /// What is not known, and why.
     pub not_known: Vec<String>,
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::serve::{ServeError, serve};
-use crate::capture::manager::OpenError;
+use crate::capture::open::OpenError;
 use crate::capture::options::Options;
 use crate::capture::request::Profiler;
 use crate::capture::{self, store};

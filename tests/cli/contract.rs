@@ -62,6 +62,8 @@ fn manifest() -> Manifest {
             mid_iteration: false,
             overlapped: false,
             overrun_iterations: 0,
+            pace_before: None,
+            pace_after: None,
             profiler: None,
         }],
         sources: Vec::new(),
