@@ -9,7 +9,7 @@
 
 use crate::collector::Collector;
 use crate::collector::source::{Source, SourceId, SourceIdentity};
-use crate::wire::clock::realtime_ns;
+use crate::wire::clock::{monotonic_ns, realtime_ns};
 use crate::wire::wanted::MAX_SHIFT;
 
 use super::manifest::{Sampling, SourceReport};
@@ -185,13 +185,16 @@ impl Events {
     }
 
     /// How many of the requests were recorded, and since when.
-    pub(super) fn sampling(&self) -> &[Sampling] {
-        &self.shedding.changes
+    pub(super) fn sampling(&self) -> Vec<Sampling> {
+        // By the wall clock as it is now, as all else of a capture.
+        let since_boot_ns = realtime_ns().saturating_sub(monotonic_ns());
+        let said = |&(at_ns, one_in): &(u64, u64)| Sampling { at_ns: since_boot_ns.saturating_add(at_ns), one_in };
+        self.shedding.changes.iter().map(said).collect()
     }
 }
 
 /// Whether a window is open, or near enough that everything has to be ready for it.
-fn is_near(collector: &Collector, session: &Session, rates: &[f64]) -> bool {
+pub(super) fn is_near(collector: &Collector, session: &Session, rates: &[f64]) -> bool {
     let near = |(index, group): (usize, &Group)| {
         let members = session.ranks.iter().filter(|rank| rank.group == index);
         let begun = members.filter_map(|rank| collector.sources().iter().find(|s| s.id() == rank.source));
@@ -210,13 +213,14 @@ struct Shedding {
     looked_ns: u64,
     clean_looks: u32,
     dropped: u64,
-    changes: Vec<Sampling>,
+    /// When by CLOCK_MONOTONIC, and one in how many from then on.
+    changes: Vec<(u64, u64)>,
 }
 
 impl Shedding {
     fn begin(&mut self, now_ns: u64) {
         self.looked_ns = now_ns;
-        self.changed();
+        self.changed(now_ns);
     }
 
     fn is_due(&self, now_ns: u64) -> bool {
@@ -240,14 +244,14 @@ impl Shedding {
         let changes = shift != self.shift;
         self.shift = shift;
         if changes {
-            self.changed();
+            self.changed(now_ns);
         }
         changes
     }
 
-    fn changed(&mut self) {
+    fn changed(&mut self, now_ns: u64) {
         if self.changes.len() < MAX_CHANGES {
-            self.changes.push(Sampling { at_ns: realtime_ns(), one_in: 1 << self.shift });
+            self.changes.push((now_ns, 1 << self.shift));
         }
     }
 }
@@ -270,7 +274,7 @@ mod tests {
         }
         assert_eq!(shifts[..10], [1, 2, 3, 4, 5, 6, 7, 8, 8, 8]);
         assert_eq!((shifts[20], shifts[21], shifts[31]), (8, 7, 6));
-        let one_in: Vec<u64> = shedding.changes.iter().map(|change| change.one_in).collect();
+        let one_in: Vec<u64> = shedding.changes.iter().map(|change| change.1).collect();
         assert_eq!(one_in, [1, 2, 4, 8, 16, 32, 64, 128, 256, 128, 64]);
     }
 }

@@ -1,8 +1,9 @@
 //! The thread `stepscope-files`: it alone puts on the disk what a running capture makes, its records and its manifest.
 //!
 //! A disk may stall for as long as it likes. Then this thread waits and nobody else: the one that answers goes on
-//! answering and renewing leases, and what the engines record meanwhile waits in their rings, which are all the buffer
-//! there is; once they are full, records are dropped and counted. Records are freed in the rings when they are written.
+//! answering and renewing leases, and what the engines record meanwhile waits in their rings, and when those are half full
+//! in memory, where the one that answers moves it ([`Rings::relieve`]); once that is full too, records are dropped and
+//! counted. While the disk keeps up, records are freed in the rings when they are written.
 //!
 //! Before a start is answered, its folder and its manifest are made and nothing else; the manifest names the fragments
 //! to come ([`Unfinished`]). They are made with their first record, since a file costs a disk a millisecond.
@@ -11,12 +12,14 @@
 
 use std::fs;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::collector::rings::{Drained, Rings};
+use crate::collector::rings::{Drained, Lost, Rings};
+use crate::trace::event::Event;
 use crate::trace::fragment::{FragmentError, FragmentWriter};
 
+use super::clocks::{self, Clocks};
 use super::gpus::GpuCounters;
 use super::handle::{Command, Shared};
 use super::manifest::{CaptureId, Manifest, State};
@@ -75,6 +78,7 @@ pub(super) struct Lane {
     /// `None`: it has no record yet.
     pub fragment: Option<FragmentWriter>,
     pub kept: Kept,
+    pub clocks: Clocks,
 }
 
 /// What is being recorded.
@@ -136,8 +140,8 @@ impl Files {
                 Command::Resumed(Box::new((session, manifest, progress)))
             }
             Job::Attach(rank, rings) => {
-                if let Some(lane) = self.recording.as_mut().and_then(|r| r.lanes.get_mut(rank)) {
-                    lane.rings = Some(rings);
+                if let Some(recording) = &mut self.recording {
+                    recording.attach(rank, rings, &self.shared.store);
                 }
                 return Ok(());
             }
@@ -162,8 +166,10 @@ impl Files {
 
     fn begin(&mut self, begin: Begin) -> Result<(), String> {
         let Begin { manifest, ranks, progress, windows } = begin;
-        let lane = |(rings, unfinished)| Lane { rings: Some(rings), unfinished, fragment: None, kept: Kept::default() };
-        let lanes = ranks.into_iter().map(lane).collect();
+        let lanes: Vec<Lane> =
+            ranks.into_iter().map(|(rings, unfinished)| Lane::new(Some(rings), unfinished)).collect();
+        // Of a capture that is long over.
+        lanes.iter().filter_map(|lane| lane.rings.as_ref()).for_each(|rings| lock(rings).forget_lost());
         let id = manifest.capture_id.clone();
         let gpus = GpuCounters::new(self.shared.counters.clone(), windows, &self.shared.store, &id);
         let job = manifest.groups.first().map_or("", |group| &group.job);
@@ -185,6 +191,9 @@ impl Files {
         if !session.is_cancelled() {
             recording.end(store);
         }
+        let clocks: Vec<_> =
+            recording.lanes.iter().map(|lane| (lane.clocks, lane.unfinished.identity.ticks_per_second)).collect();
+        clocks::settle(&mut manifest, &mut session, &clocks);
         session.kept(&recording.progress.kept());
         recording.gpus.finish();
         recording.proxied.finish(store);
@@ -218,15 +227,14 @@ impl Recording {
         let mut fetched = 0;
         for (rank, lane) in self.lanes.iter_mut().enumerate() {
             let Some(rings) = lane.rings.clone() else { continue };
-            let mut rings = rings.lock().unwrap_or_else(PoisonError::into_inner);
             if self.failed.is_some() {
                 // Nowhere to put them: the engine's rings must not fill up for that.
-                rings.discard();
+                lock(&rings).discard();
                 continue;
             }
             let generation = lane.unfinished.identity.generation;
             let before = lane.kept;
-            let written = rings.drain(Some(generation), |d| lane.keep(store, d));
+            let written = Rings::drain(&rings, generation, |d| lane.keep(store, d));
             if lane.kept != before {
                 self.progress.set(rank, lane.kept);
             }
@@ -240,6 +248,18 @@ impl Recording {
             }
         }
         fetched
+    }
+
+    /// A rank of a capture that was taken up is there. What the sidecar before us had in memory alone is gone.
+    fn attach(&mut self, rank: usize, rings: RankRings, store: &Store) {
+        let Some(lane) = self.lanes.get_mut(rank) else { return };
+        let lost = lane.lose(store, &lock(&rings));
+        lane.rings = Some(rings.clone());
+        self.progress.set(rank, lane.kept);
+        match lost {
+            Ok(()) => lock(&rings).forget_lost(),
+            Err(error) => self.fail(error.to_string()),
+        }
     }
 
     fn fail(&mut self, reason: String) {
@@ -256,8 +276,9 @@ impl Recording {
                 return;
             }
             let Some(rings) = lane.rings.clone() else { continue };
-            let rings = rings.lock().unwrap_or_else(PoisonError::into_inner);
-            let (anchor, dropped) = (rings.anchor(), rings.dropped_total());
+            let anchor = lock(&rings).anchor();
+            let dropped = lock(&rings).dropped_total().saturating_sub(lane.unfinished.dropped_total);
+            lane.clocks.see(anchor);
             let written = lane.fragment(store).and_then(|f| f.write_block(0, 0, &[], anchor, dropped));
             self.failed = written.err().map(|error| error.to_string());
         }
@@ -265,11 +286,39 @@ impl Recording {
 }
 
 impl Lane {
+    /// One that has no record yet.
+    pub(super) fn new(rings: Option<RankRings>, unfinished: Unfinished) -> Self {
+        let mut clocks = Clocks::default();
+        clocks.see(unfinished.anchor());
+        Self { rings, unfinished, fragment: None, kept: Kept::default(), clocks }
+    }
+
     fn keep(&mut self, store: &Store, d: &Drained<'_>) -> Result<(), FragmentError> {
+        let before = self.unfinished.dropped_total;
         let fragment = self.fragment(store)?;
         let fresh = fragment.unwritten(d.ring, d.first_index, d.events);
-        let bytes = fragment.write_block(d.ring, d.first_index, d.events, d.anchor, d.dropped_total)?;
+        let dropped = d.dropped_total.saturating_sub(before);
+        let bytes = fragment.write_block(d.ring, d.first_index, d.events, d.anchor, dropped)?;
+        self.clocks.see(d.anchor);
         self.kept.add(fresh.iter().map(|event| Some(*event)), bytes);
+        Ok(())
+    }
+
+    /// Writes down what died with the sidecar before us, by the indices of its rings.
+    fn lose(&mut self, store: &Store, rings: &Rings) -> Result<(), FragmentError> {
+        let before = self.unfinished.dropped_total;
+        for Lost { ring, first_index, end_index } in rings.lost() {
+            let fragment = self.fragment(store)?;
+            let first_index = first_index.max(fragment.next_index(ring).unwrap_or(0));
+            // Its last records may have been written and not crossed out.
+            let records = end_index.saturating_sub(first_index);
+            if records > 0 {
+                let event = [Event::Lost(records)];
+                let dropped = rings.dropped_total().saturating_sub(before);
+                let bytes = fragment.write_block(ring, end_index - 1, &event, rings.anchor(), dropped)?;
+                self.kept.add(event.into_iter().map(Some), bytes);
+            }
+        }
         Ok(())
     }
 
@@ -284,10 +333,15 @@ impl Lane {
                         .map_err(|source| FragmentError::Io { path: folder.to_owned(), source })?;
                 }
                 let mut fragment = FragmentWriter::create(&path, &self.unfinished.identity)?;
-                fragment.write_block(0, 0, &[], self.unfinished.anchor(), self.unfinished.dropped_total)?;
+                fragment.write_block(0, 0, &[], self.unfinished.anchor(), 0)?;
                 fragment
             }
         };
         Ok(self.fragment.insert(fragment))
     }
+}
+
+/// Never for long: nobody holds it while a disk writes.
+fn lock(rings: &RankRings) -> MutexGuard<'_, Rings> {
+    rings.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -81,6 +81,8 @@ pub struct Snapshot {
     pub refused: Vec<Refused>,
     /// The capture that keeps others from starting, if any.
     pub running: Option<Arc<Manifest>>,
+    /// Bytes of records that wait in memory, because the disk does not take them.
+    pub buffered_bytes: u64,
     /// Captures that reached each final state since this sidecar started: done, cancelled, failed.
     pub finished_total: [u64; 3],
     /// Records taken from rings of ranks that are gone by now; add it to the ranks' own for a total that never falls.

@@ -5,7 +5,6 @@
 //! A start is answered when its files are there, a stop at once; one that cancels, when that is written down.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -13,15 +12,16 @@ use crate::collector::Collector;
 use crate::wire::clock::realtime_ns;
 use crate::wire::segment::Trust;
 
-use super::exporter::{self, Work};
-use super::files::{self, Files, Job};
-use super::handle::{Captures, Command, Shared, Snapshot, StartReply, StopReply, Stopped};
+use super::exporter::Work;
+use super::files::Job;
+use super::handle::{Command, Shared, Snapshot, StartReply, StopReply, Stopped};
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
 use super::options::Options;
+use super::pace::Aftermath;
 use super::request::{CaptureError, StartError, StartRequest};
 use super::running::Running;
-use super::store::{Kept, Retention, Store};
-use super::{plan, snapshot, threads};
+use super::store::{Kept, Retention};
+use super::{plan, snapshot};
 
 const SCAN_EVERY: Duration = Duration::from_millis(200);
 /// How often a lease is renewed; a short one more often, so that one renewal may be late.
@@ -29,66 +29,20 @@ const LEASE_EVERY: Duration = Duration::from_secs(1);
 const LEASE_SHARE: u32 = 3;
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// Commands that may wait; callers beyond that are told to come again.
-const QUEUE: usize = 1024;
+pub(super) const QUEUE: usize = 1024;
 /// Commands answered between two turns.
 const BURST: usize = 64;
 /// Captures that may wait for their trace; a start beyond that is told to come again.
 const WAITING_EXPORTS: usize = 256;
 /// A turn while a capture runs: the engine's cores are not ours.
 const TURN: Duration = Duration::from_millis(5);
+/// A turn while the disk does not keep up, since rings fill as fast as an engine records, and for a moment behind a window.
+const HOT_TURN: Duration = Duration::from_millis(1);
 const IDLE_TURN: Duration = Duration::from_millis(50);
 /// How long a start may wait for the disk.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a stop that cancels may.
 const CANCEL_PATIENCE: Duration = Duration::from_millis(50);
-
-/// Why the session could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The data folder.
-    #[error("data folder {folder}: {source}")]
-    Data {
-        /// Which.
-        folder: PathBuf,
-        /// What the file system said.
-        source: std::io::Error,
-    },
-    /// A thread.
-    #[error("the session's threads could not be started: {0}")]
-    Thread(std::io::Error),
-}
-
-/// Opens the data folder, finishes what an earlier sidecar left, and starts the threads.
-///
-/// # Errors
-/// See [`OpenError`].
-pub fn open(options: Options) -> Result<Captures, OpenError> {
-    let data = |source| OpenError::Data { folder: options.data.clone(), source };
-    let store = Store::open(&options.data).map_err(data)?;
-    let manifests = store.load().map_err(data)?;
-    let shared = Arc::new(Shared {
-        store,
-        snapshot: Default::default(),
-        manifests: Default::default(),
-        holder: Default::default(),
-        changed: Default::default(),
-        counters: Default::default(),
-        passed: Default::default(),
-    });
-    for manifest in manifests {
-        shared.publish(Arc::new(manifest));
-    }
-    let (commands, inbox) = mpsc::sync_channel(QUEUE);
-    let (files, jobs) = mpsc::sync_channel(files::QUEUE);
-    let (exporter, work) = mpsc::sync_channel(1);
-    let manager = Manager::new(options, shared.clone(), files, exporter);
-    let writer = Files::new(shared.clone(), commands.clone());
-    let (written, answers) = (shared.clone(), commands.clone());
-    threads::start("stepscope-files", move || writer.run(&jobs)).map_err(OpenError::Thread)?;
-    threads::start("stepscope-export", move || exporter::run(&written, &answers, &work)).map_err(OpenError::Thread)?;
-    threads::start("stepscope-capture", move || manager.run(&inbox)).map_err(OpenError::Thread)?;
-    Ok(Captures { commands, shared })
-}
 
 /// A start that waits for the disk.
 struct Starting {
@@ -102,7 +56,7 @@ struct Stopping {
     until: Instant,
 }
 
-struct Manager {
+pub(super) struct Manager {
     options: Options,
     shared: Arc<Shared>,
     files: mpsc::SyncSender<Job>,
@@ -119,6 +73,8 @@ struct Manager {
     work: VecDeque<Work>,
     working: bool,
     leaving: Vec<tokio::sync::oneshot::Sender<()>>,
+    /// The last capture, while its ranks are watched behind it.
+    aftermath: Option<Aftermath>,
     finished_total: [u64; 3],
     /// Final captures and what they take on disk, oldest first.
     kept: BTreeMap<CaptureId, Kept>,
@@ -128,7 +84,7 @@ struct Manager {
 }
 
 impl Manager {
-    fn new(
+    pub(super) fn new(
         options: Options,
         shared: Arc<Shared>,
         files: mpsc::SyncSender<Job>,
@@ -151,6 +107,7 @@ impl Manager {
             work: VecDeque::new(),
             working: false,
             leaving: Vec::new(),
+            aftermath: None,
             finished_total: [0; 3],
             kept: BTreeMap::new(),
             scanned: now,
@@ -159,7 +116,8 @@ impl Manager {
         }
     }
 
-    fn run(mut self, inbox: &mpsc::Receiver<Command>) {
+    /// Until nobody has a command any more.
+    pub(super) fn run(mut self, inbox: &mpsc::Receiver<Command>) {
         self.collector.scan(Instant::now());
         self.take_up();
         self.publish(Instant::now());
@@ -175,7 +133,12 @@ impl Manager {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
             let now = Instant::now();
-            let pause = if self.running.is_some() { TURN } else { IDLE_TURN };
+            let pause = match &self.running {
+                Some(running) if running.memory().is_filling() => HOT_TURN,
+                _ if self.aftermath.is_some() => HOT_TURN,
+                Some(_) => TURN,
+                None => IDLE_TURN,
+            };
             if now >= due {
                 self.turn(now);
                 due = now + pause;
@@ -193,7 +156,11 @@ impl Manager {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.running.is_none() && self.resuming.is_none() && !self.working && self.work.is_empty()
+        self.running.is_none()
+            && self.resuming.is_none()
+            && self.aftermath.is_none()
+            && !self.working
+            && self.work.is_empty()
     }
 
     fn turn(&mut self, now: Instant) {
@@ -210,6 +177,9 @@ impl Manager {
                 running.renew_lease(&mut self.collector);
             }
             running.turn(&mut self.collector, &self.files);
+        }
+        if self.aftermath.as_mut().is_some_and(|aftermath| aftermath.look(&self.collector, now)) {
+            self.end_aftermath();
         }
         self.lose_patience(now);
         if self.running.is_none()
@@ -260,13 +230,15 @@ impl Manager {
                 if let Some(running) = &mut self.running {
                     running.stop(ClosedBy::Shutdown);
                 }
+                self.end_aftermath();
                 self.leaving.push(reply);
             }
             Command::Begun(begun) => self.begun(begun),
             Command::Resumed(resumed) => {
                 let (session, manifest, progress) = *resumed;
                 self.resuming = None;
-                self.running = Some(Running::resumed(session, manifest, progress, self.options.lease));
+                let Options { lease, buffer_bytes, .. } = self.options;
+                self.running = Some(Running::resumed(session, manifest, progress, lease, buffer_bytes));
             }
             Command::Finished(manifest, bytes) => self.finished(*manifest, bytes),
             Command::Exported(manifest, bytes) => {
@@ -295,6 +267,7 @@ impl Manager {
         if self.work.len() >= WAITING_EXPORTS {
             return Err(StartError::Busy);
         }
+        self.end_aftermath();
         self.collector.scan(Instant::now());
         let (plan, window) = plan::make(&self.options, &request, &self.collector)?;
         let manifest = plan::manifest(&request, &plan, window);
@@ -372,17 +345,28 @@ impl Manager {
 
     /// The running capture is over and its manifest judged; its trace is written behind it.
     fn finished(&mut self, manifest: Manifest, bytes: u64) {
+        let ranks = self.running.as_ref().map_or_else(Vec::new, Running::ranks);
         self.let_go();
         match manifest.state {
             State::Exporting => {
-                let manifest = Arc::new(manifest);
-                self.shared.publish(manifest.clone());
-                self.work.push_back(Work::Export(manifest));
-                self.hand_out_work();
+                self.shared.publish(Arc::new(manifest.clone()));
+                self.end_aftermath();
+                self.aftermath = Some(Aftermath::new(manifest, ranks, Instant::now()));
+                if !self.leaving.is_empty() {
+                    self.end_aftermath();
+                }
             }
             _ => self.end(manifest, bytes),
         }
         self.answer_stops();
+    }
+
+    /// What its ranks did behind the last capture is known, or nobody waits for it: its trace is written.
+    fn end_aftermath(&mut self) {
+        if let Some(aftermath) = self.aftermath.take() {
+            self.work.push_back(Work::Export(aftermath.end()));
+            self.hand_out_work();
+        }
     }
 
     fn hand_out_work(&mut self) {
@@ -482,6 +466,7 @@ impl Manager {
         }
         let snapshot = Snapshot {
             running,
+            buffered_bytes: self.running.as_ref().map_or(0, |running| running.memory().bytes()),
             finished_total: self.finished_total,
             store_bytes: self.kept.values().map(|k| k.bytes).sum(),
             ..snapshot::of(&self.collector)

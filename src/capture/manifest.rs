@@ -199,9 +199,12 @@ pub struct RankReport {
     pub records: u64,
     /// Records dropped because there was no room for them.
     pub dropped: u64,
+    /// Records that died with a sidecar: its disk stood still, and it had them in its memory alone.
+    #[serde(default)]
+    pub lost: u64,
     /// Why it closed.
     pub closed_by: Option<ClosedBy>,
-    /// When it opened, nanoseconds since the epoch.
+    /// When it opened, nanoseconds since the epoch, by the wall clock as it was at the end.
     pub opened_at_ns: Option<u64>,
     /// When it closed, nanoseconds since the epoch.
     pub closed_at_ns: Option<u64>,
@@ -211,9 +214,27 @@ pub struct RankReport {
     pub overlapped: bool,
     /// Iterations that ran on beyond the agreed last one before this rank looked; trimmed.
     pub overrun_iterations: u64,
+    /// How fast it stepped in the seconds before the window. Null: hardly, or nobody saw it.
+    #[serde(default)]
+    pub pace_before: Option<Pace>,
+    /// And just behind it.
+    #[serde(default)]
+    pub pace_after: Option<Pace>,
     /// What its profiler did; null when nothing was switched on besides recording.
     #[serde(default)]
     pub profiler: Option<ProfilerReport>,
+}
+
+/// How fast a rank stepped while nothing was recorded, by its count of iterations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pace {
+    /// How many.
+    pub iterations: u64,
+    /// From the begin of one to the begin of the next, mean, nanoseconds; the time in which nothing ran too.
+    pub mean_ns: u64,
+    /// How far off that may be, because the count is looked at now and then.
+    pub uncertainty_ns: u64,
 }
 
 /// A call into the CUDA driver.
@@ -336,6 +357,10 @@ pub struct Manifest {
     pub accepted_at: String,
     /// The same, nanoseconds since the epoch.
     pub accepted_at_ns: u64,
+    /// How far the wall clock was set while this was recorded, nanoseconds: below zero, back. Windows and trace are by the
+    /// clock as it was at the end; durations are by one that nobody sets. 0 as long as the capture runs.
+    #[serde(default)]
+    pub wall_clock_stepped_ns: i64,
     /// When it became final, RFC 3339.
     pub finished_at: Option<String>,
     /// From the caller.

@@ -9,15 +9,20 @@
 //! | --- | --- |
 //! | [`request`], [`manifest`] | what may be asked, what is said of a capture |
 //! | [`handle`] | how others ask |
+//! | [`open`](mod@open) | setting it up |
 //! | [`manager`] | the thread: commands, turns, retention |
 //! | `threads` | how threads are started |
 //! | `plan` | from what was asked to what will be done |
 //! | [`profiling`] | which rank makes the profiler's calls, and whether it can |
 //! | [`window`] | where a window begins and ends: arithmetic |
 //! | [`session`] | one capture while it runs: a state machine without clock or thread |
+//! | `agree` | where a group's window opens, agreed on with its ranks |
 //! | `running` | the same with its hands: sources, manifest |
 //! | `files` | the thread that puts a running capture on the disk |
+//! | `pace` | how fast ranks step before and behind a window |
 //! | [`progress`] | how far it has got |
+//! | `clocks` | what anchors saw of the wall clock, and what that makes of the manifest's times |
+//! | `memory` | records that the disk does not take |
 //! | [`counters`] | what is sampled beside the ranks, handed in |
 //! | `gpus` | the same on the disk |
 //! | [`passed`], `proxied` | requests that passed through the sidecar: handed in, and on the disk |
@@ -28,6 +33,8 @@
 //!
 //! Called by `service`. Uses `collector`, `trace` and `report`. Knows nothing of HTTP.
 
+mod agree;
+mod clocks;
 pub mod counters;
 mod events;
 pub mod export;
@@ -35,9 +42,12 @@ mod exporter;
 mod files;
 mod gpus;
 pub mod handle;
-pub mod manager;
+mod manager;
 pub mod manifest;
+mod memory;
+pub mod open;
 pub mod options;
+mod pace;
 pub mod passed;
 mod plan;
 pub mod profiling;
@@ -54,4 +64,4 @@ mod threads;
 pub mod window;
 
 pub use handle::Captures;
-pub use manager::open;
+pub use open::open;

@@ -29,6 +29,8 @@ pub struct Options {
     pub max_events: u64,
     /// Most bytes of a capture; 0: no limit.
     pub max_bytes: u64,
+    /// Most bytes of a capture's records that wait in memory for a disk that does not take them; 0: none.
+    pub buffer_bytes: u64,
     /// How long an agent goes on without a sign of the sidecar.
     pub lease: Duration,
     /// Which captures are kept.

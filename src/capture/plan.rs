@@ -67,6 +67,7 @@ pub(super) fn make(
         },
         level: request.level.unwrap_or_default(),
         lease: options.lease,
+        buffer_bytes: options.buffer_bytes,
         sources: chosen.iter().map(|s| s.id()).collect(),
         ranks: request.ranks.clone(),
     };
@@ -87,6 +88,7 @@ pub(super) fn manifest(request: &StartRequest, plan: &Plan, window: Window) -> M
         warnings: request.warnings.iter().chain(&plan.warnings).cloned().collect(),
         accepted_at: jiff::Timestamp::now().to_string(),
         accepted_at_ns: realtime_ns(),
+        wall_clock_stepped_ns: 0,
         finished_at: None,
         profile_prefix: request.profile_prefix.clone(),
         profiler: plan.profiling.profiler.as_str().into(),

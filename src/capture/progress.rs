@@ -18,6 +18,8 @@ pub struct Kept {
     pub told: u64,
     /// Of that, moments of requests.
     pub moments: u64,
+    /// Records that died with a sidecar which had them in its memory alone.
+    pub lost: u64,
     /// Bytes in its fragment, its start left out.
     pub bytes: u64,
 }
@@ -27,6 +29,10 @@ impl Kept {
     pub fn add(&mut self, events: impl Iterator<Item = Option<Event>>, bytes: u64) {
         self.bytes += bytes;
         for event in events {
+            if let Some(Event::Lost(records)) = event {
+                self.lost = self.lost.saturating_add(records);
+                continue;
+            }
             self.records += 1;
             match event {
                 Some(Event::Iteration(Iteration { iteration: n, .. })) => {

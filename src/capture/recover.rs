@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use crate::collector::profiling::ProfilerCalls;
 use crate::collector::source::{SourceId, SourceIdentity};
-use crate::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentWriter};
+use crate::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentWriter, SOURCE};
 use crate::wire::clock::monotonic_ns;
 
+use super::clocks::Clocks;
 use super::files::{Lane, Recording};
 use super::gpus::GpuCounters;
 use super::manifest::{ClosedBy, GroupReport, Manifest, SourceReport};
@@ -61,7 +62,7 @@ pub(super) fn resume(store: &Store, manifest: &Manifest) -> Resumed {
             manifest.warnings.push(format!("{} bytes of a torn batch were cut", recovered.cut_bytes));
         }
         let identity = recovered.identity;
-        let kept = kept(&path, fragment.bytes());
+        let (kept, clocks) = found(&path, fragment.bytes());
         manifest.request_moments += kept.moments;
         if !identity.runs_iterations() {
             // Its rings are not looked for: what it told stands in its fragment as far as it was fetched.
@@ -72,12 +73,16 @@ pub(super) fn resume(store: &Store, manifest: &Manifest) -> Resumed {
         ranks.push(rank(&identity, group, kept));
         // It has its first anchor: what is said of that here is not used.
         let unfinished = unfinished.unwrap_or(Unfinished { identity, anchor: (0, 0, 0), dropped_total: 0 });
-        lanes.push(Lane { rings: None, unfinished, fragment: Some(fragment), kept });
+        lanes.push(Lane { rings: None, unfinished, fragment: Some(fragment), kept, clocks });
+    }
+    if !sources.is_empty() || to_come.values().any(|unfinished| unfinished.identity.role == SOURCE) {
+        let said = "what processes that run no iterations told is in it as far as the sidecar that died had written it";
+        manifest.warnings.push(said.into());
     }
     for unfinished in to_come.into_values().filter(|unfinished| unfinished.identity.runs_iterations()) {
         let Some(group) = group_of(&groups, &unfinished.identity) else { continue };
         ranks.push(rank(&unfinished.identity, group, Kept::default()));
-        lanes.push(Lane { rings: None, unfinished, fragment: None, kept: Kept::default() });
+        lanes.push(Lane::new(None, unfinished));
     }
     manifest.sources = sources;
     let no_limits = Limits { duration_ns: u64::MAX, wait_ns: u64::MAX, events: 0, bytes: 0 };
@@ -131,6 +136,8 @@ fn rank(identity: &FragmentIdentity, group: usize, kept: Kept) -> Rank {
         recorded: kept.iterations,
         records: kept.records,
         dropped: 0,
+        lost: kept.lost,
+        pace_before: None,
         lead: Lead::default(),
         calls: ProfilerCalls::default(),
     }
@@ -151,11 +158,12 @@ fn group(report: &GroupReport) -> Group {
 }
 
 /// What is in a fragment.
-fn kept(path: &Path, bytes: u64) -> Kept {
-    let mut kept = Kept { bytes, ..Kept::default() };
-    let Ok(mut reader) = FragmentReader::open(path) else { return kept };
+fn found(path: &Path, bytes: u64) -> (Kept, Clocks) {
+    let (mut kept, mut clocks) = (Kept { bytes, ..Kept::default() }, Clocks::default());
+    let Ok(mut reader) = FragmentReader::open(path) else { return (kept, clocks) };
     while let Ok(Some(block)) = reader.next_block() {
         kept.add(block.events(), 0);
+        clocks.see(block.anchor);
     }
-    kept
+    (kept, clocks)
 }

@@ -131,12 +131,15 @@ fn rank(rank: &Rank, group: &Group) -> RankReport {
         iterations: captured.map_or(0, |(first, last)| (last - first).saturating_add(1)),
         records: rank.records,
         dropped: rank.dropped,
+        lost: rank.lost,
         closed_by: rank_closed_by(rank),
         opened_at_ns: facts.map(|f| f.open.realtime_ns).filter(|&ns| ns != 0),
         closed_at_ns: facts.map(|f| f.close.realtime_ns).filter(|&ns| ns != 0),
         mid_iteration: facts.is_some_and(|f| f.mid_iteration),
         overlapped: facts.is_some_and(|f| f.overlapped),
         overrun_iterations: facts.map_or(0, |f| f.overrun),
+        pace_before: rank.pace_before,
+        pace_after: None,
         profiler: profiler(rank),
     }
 }
@@ -218,6 +221,12 @@ fn missing_of(report: &RankReport, rank: &Rank) -> Vec<String> {
     }
     if report.dropped > 0 {
         missing.push(format!("{} records were dropped because there was no room for them", report.dropped));
+    }
+    if report.lost > 0 {
+        missing.push(format!(
+            "{} records died with the sidecar, which had them in its memory alone because its disk stood still",
+            report.lost
+        ));
     }
     let unrecorded = report.iterations.saturating_add(report.overrun_iterations).saturating_sub(rank.recorded.0);
     if unrecorded > 0 {

@@ -7,33 +7,25 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use crate::collector::Collector;
-use crate::collector::profiling::{Answer, ProfilerCalls};
-use crate::collector::source::{Arming, Observation, Source, SourceId, SourceIdentity};
+use crate::collector::source::{Observation, Source, SourceId, SourceIdentity};
 use crate::trace::fragment::{FragmentIdentity, SOURCE};
 use crate::wire::clock::monotonic_ns;
-use crate::wire::layout::NONE;
-use crate::wire::membarrier;
 
+use super::agree::{agree, idle_groups};
 use super::counters::CounterQueue;
-use super::events::Events;
+use super::events::{self, Events};
 use super::files::{Begin, Job, RankRings};
 use super::handle::Shared;
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
+use super::memory::Memory;
+use super::pace;
 use super::passed::PassedQueue;
 use super::profiling::{Lead, Profiling};
 use super::progress::{Kept, Progress};
 use super::report;
 use super::request::{self, Level, StartError};
-use super::session::{Group, Limits, Order, Phase, Rank, Session};
+use super::session::{Limits, Order, Session};
 use super::store::Unfinished;
-use super::window::{self, Opening};
-
-/// Openings that are offered before a start is given up.
-const ATTEMPTS: u32 = 8;
-/// A group in which nothing runs or begins for this long is idle, and opens at its very next iteration. Being wrong does
-/// no harm: the opening is then withdrawn and agreed anew.
-const QUIET: Duration = Duration::from_millis(20);
-const QUIET_LOOK: Duration = Duration::from_micros(500);
 
 /// What a start comes down to, with every default filled in.
 #[derive(Debug, Clone)]
@@ -49,6 +41,8 @@ pub(super) struct Plan {
     /// How much the engines are to tell of themselves.
     pub level: Level,
     pub lease: Duration,
+    /// Memory for records that the disk does not take.
+    pub buffer_bytes: u64,
     pub sources: Vec<SourceId>,
     /// The ranks asked for; `None`: all.
     pub ranks: Option<Vec<u32>>,
@@ -76,6 +70,10 @@ pub(super) struct Running {
     passed: Option<Arc<PassedQueue>>,
     /// What else is asked of the engine's processes.
     events: Events,
+    /// Memory for records that the disk does not take.
+    memory: Memory,
+    /// How fast its ranks stepped before is known, as far as it can be.
+    is_paced: bool,
 }
 
 /// Whether the window was announced to whoever samples.
@@ -119,7 +117,7 @@ impl Running {
         for source in collector.sources().iter().filter(|s| plan.sources.contains(&s.id())) {
             source.wake();
         }
-        let session = Session::new(agreed, ranks, plan.limits, monotonic_ns());
+        let mut session = Session::new(agreed, ranks, plan.limits, monotonic_ns());
         report::update(&mut manifest, &session);
         let mut events = Events::new(plan.level, collector, &session);
         let ranks = to_record(collector, &manifest.capture_id, &session, &events);
@@ -132,15 +130,20 @@ impl Running {
         }
         // The window may open with the very next iteration.
         let rates = rates(collector, &session);
+        let is_paced = events::is_near(collector, &session, &rates);
+        if is_paced {
+            pace(collector, &mut session);
+        }
         events.turn(monotonic_ns(), collector, &session, &rates, false);
         let windows = shared.counters.windows();
         let begin = Begin { manifest: manifest.clone(), ranks, progress: progress.clone(), windows };
         let waiting = Counters::Waiting(shared.counters.clone());
         let passed = (!events.is_nobody()).then(|| shared.passed.clone());
-        Ok((Self { counters: waiting, passed, events, ..Self::new(session, manifest, progress, plan.lease) }, begin))
+        let new = Self::new(session, manifest, progress, plan.lease, plan.buffer_bytes);
+        Ok((Self { counters: waiting, passed, events, is_paced, ..new }, begin))
     }
 
-    fn new(session: Session, manifest: Manifest, progress: Arc<Progress>, lease: Duration) -> Self {
+    fn new(session: Session, manifest: Manifest, progress: Arc<Progress>, lease: Duration, buffer_bytes: u64) -> Self {
         Self {
             saved_state: manifest.state,
             session,
@@ -154,13 +157,21 @@ impl Running {
             counters: Counters::Over,
             passed: None,
             events: Events::none(),
+            memory: Memory::new(buffer_bytes),
+            is_paced: false,
         }
     }
 
     /// One that a sidecar that died had running.
-    pub(super) fn resumed(session: Session, manifest: Manifest, progress: Arc<Progress>, lease: Duration) -> Self {
+    pub(super) fn resumed(
+        session: Session,
+        manifest: Manifest,
+        progress: Arc<Progress>,
+        lease: Duration,
+        buffer_bytes: u64,
+    ) -> Self {
         let detached = (0..session.ranks.len()).collect();
-        Self { begun: true, detached, ..Self::new(session, manifest, progress, lease) }
+        Self { begun: true, is_paced: true, detached, ..Self::new(session, manifest, progress, lease, buffer_bytes) }
     }
 
     /// Its folder and its manifest are there.
@@ -171,6 +182,11 @@ impl Running {
     /// Whether callers know of it: its start was answered.
     pub(super) fn is_known(&self) -> bool {
         self.begun
+    }
+
+    /// Its ranks, in the manifest's order.
+    pub(super) fn ranks(&self) -> Vec<SourceId> {
+        self.session.ranks.iter().map(|rank| rank.source).collect()
     }
 
     /// Which capture it is.
@@ -199,6 +215,20 @@ impl Running {
         }
     }
 
+    /// Records that the disk does not take.
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn relieve(&mut self, collector: &Collector) {
+        let ranks = self.session.ranks.iter().map(|rank| rank.source);
+        let ids: BTreeSet<SourceId> = ranks.chain(self.events.sources().map(|(id, _)| id)).collect();
+        let sources = collector.sources().iter().filter(|source| ids.contains(&source.id()));
+        if self.memory.relieve(sources.map(Source::rings).collect()) {
+            tracing::warn!(capture = %self.manifest.capture_id, "the disk does not keep up: records wait in memory");
+        }
+    }
+
     /// The window is to close.
     pub(super) fn stop(&mut self, by: ClosedBy) {
         self.session.stop(by, monotonic_ns());
@@ -207,6 +237,7 @@ impl Running {
     /// One turn: look, order, and say what the disk is to hold. What a full queue does not take waits for the next turn.
     pub(super) fn turn(&mut self, collector: &mut Collector, files: &SyncSender<Job>) {
         let now_ns = monotonic_ns();
+        self.relieve(collector);
         let kept = self.progress.kept();
         self.session.kept(&kept);
         self.session.kept_bytes(self.progress.gpu_bytes());
@@ -221,6 +252,10 @@ impl Running {
         for order in self.session.observe(now_ns, &seen, &rates) {
             self.carry_out(collector, order);
         }
+        if !self.is_paced && events::is_near(collector, &self.session, &rates) {
+            self.is_paced = true;
+            pace(collector, &mut self.session);
+        }
         let told = kept.iter().any(|kept| kept.told > 0);
         self.events.turn(now_ns, collector, &self.session, &rates, told);
         self.announce();
@@ -230,6 +265,7 @@ impl Running {
         if self.session.is_over() && self.events.is_over() {
             // Looked first and fetched then: what a closed window recorded is in the rings.
             self.tell_of_events();
+            self.manifest.warnings.extend(self.memory.said());
             let over = Box::new((self.manifest.clone(), self.session.clone()));
             self.finishing = files.try_send(Job::Finish(over)).is_ok();
         } else if self.session.state() != self.saved_state && !self.failed {
@@ -289,7 +325,7 @@ impl Running {
         let kept = self.progress.kept();
         let of_sources = kept.get(self.session.ranks.len()..).unwrap_or_default();
         self.manifest.sources = self.events.report(of_sources);
-        self.manifest.sampling = self.events.sampling().to_vec();
+        self.manifest.sampling = self.events.sampling();
         self.manifest.request_moments = kept.iter().map(|kept| kept.moments).sum();
     }
 
@@ -326,6 +362,15 @@ impl Running {
     }
 }
 
+/// Before anything is switched on: how fast ranks have stepped.
+fn pace(collector: &Collector, session: &mut Session) {
+    let now = Instant::now();
+    for rank in &mut session.ranks {
+        let source = collector.sources().iter().find(|source| source.id() == rank.source);
+        rank.pace_before = source.and_then(|source| pace::before(source, now));
+    }
+}
+
 /// Iterations per second, group by group.
 fn rates(collector: &Collector, session: &Session) -> Vec<f64> {
     let mut rates = vec![0.0f64; session.groups.len()];
@@ -343,109 +388,6 @@ fn withdraw(collector: &mut Collector, sources: impl IntoIterator<Item = SourceI
         if let Some(source) = collector.get_mut(id) {
             source.withdraw();
         }
-    }
-}
-
-/// Offers openings to one group until one holds: written to every rank, seen for certain, and not yet reached by any.
-fn agree(
-    collector: &mut Collector,
-    key: &(String, String),
-    members: &[SourceId],
-    idle: bool,
-    plan: &Plan,
-    lease_ns: u64,
-) -> Result<(Group, Vec<Rank>), StartError> {
-    for attempt in 0..ATTEMPTS {
-        let mut sources: Vec<&mut Source> =
-            collector.sources_mut().iter_mut().filter(|s| members.contains(&s.id())).collect();
-        sources.sort_by_key(|s| (s.identity().rank, s.identity().pid));
-        let begun = largest_begun(sources.iter().map(|s| &**s));
-        let rate = sources.iter().map(|s| s.rate()).fold(0.0, f64::max);
-        // The profiler starts earlier than the window, and that has to be seen in time too.
-        let role_of = |s: &Source| plan.leads.get(&s.id()).copied().unwrap_or_default();
-        let listens = sources.iter().any(|s| s.abilities().nvtx_tool == Answer::Yes);
-        let lead = plan.profiling.lead_iterations(listens, sources.iter().any(|s| role_of(s).shared), rate);
-        let ahead = window::ahead(idle, rate, attempt).saturating_add(lead);
-        let opening = window::opening(plan.begin, begun, ahead).map_err(|past| StartError::Past {
-            requested: if let request::Begin::At(at) = plan.begin { at } else { 0 },
-            group: key.1.clone(),
-            job: key.0.clone(),
-            next: past.next,
-        })?;
-        let last = window::last(opening.first_iteration, plan.max_iterations);
-        let mut ranks = Vec::new();
-        for source in &mut sources {
-            source.renew_lease(lease_ns);
-            let role = role_of(source);
-            let generation = source.arm(&Arming {
-                first_iteration: opening.first_iteration,
-                last_iteration: last.unwrap_or(NONE),
-                profiler: plan.profiling.bits(role),
-                profiler_iteration: opening.first_iteration.saturating_sub(lead),
-            });
-            ranks.push(new_rank(source, generation, role));
-        }
-        membarrier::heavy(sources.iter().all(|s| s.has_membarrier()));
-        if sources.iter().all(|s| s.begun() < opening.first_iteration.saturating_sub(lead)) {
-            return Ok((new_group(key, opening, last, attempt, &sources, plan, begun), ranks));
-        }
-    }
-    Err(StartError::NotAgreed(ATTEMPTS))
-}
-
-fn largest_begun<'a>(sources: impl Iterator<Item = &'a Source>) -> u64 {
-    sources.map(Source::begun).max().unwrap_or(0)
-}
-
-/// Looks for a moment, at all groups at once, in which of them nothing runs and nothing begins.
-fn idle_groups(collector: &Collector, groups: &BTreeMap<(String, String), Vec<SourceId>>) -> Vec<bool> {
-    let of = |ids: &Vec<SourceId>| collector.sources().iter().filter(|s| ids.contains(&s.id())).collect();
-    let members: Vec<Vec<&Source>> = groups.values().map(of).collect();
-    let begun: Vec<u64> = members.iter().map(|m| largest_begun(m.iter().copied())).collect();
-    let mut idle = vec![true; members.len()];
-    let began = Instant::now();
-    loop {
-        for (idle, (sources, begun)) in idle.iter_mut().zip(members.iter().zip(&begun)) {
-            let quiet = sources.iter().all(|s| s.is_between_iterations());
-            *idle &= quiet && largest_begun(sources.iter().copied()) == *begun;
-        }
-        if !idle.contains(&true) || began.elapsed() >= QUIET {
-            return idle;
-        }
-        std::thread::sleep(QUIET_LOOK);
-    }
-}
-
-fn new_group(
-    key: &(String, String),
-    opening: Opening,
-    last: Option<u64>,
-    withdrawn: u32,
-    sources: &[&mut Source],
-    plan: &Plan,
-    begun: u64,
-) -> Group {
-    let world_size = sources.iter().map(|s| s.identity().world_size).max().unwrap_or(0);
-    let present: BTreeSet<u32> = sources.iter().map(|s| s.identity().rank).collect();
-    // A world size is a stranger's word: no list as long as it likes. Ranks that nobody asked for are not missing.
-    let wanted = (0..world_size.min(65_536)).filter(|r| plan.ranks.as_ref().is_none_or(|ranks| ranks.contains(r)));
-    let missing_ranks = wanted.filter(|r| !present.contains(r)).collect();
-    Group::new(key.clone(), opening, last, withdrawn, world_size, missing_ranks, begun)
-}
-
-fn new_rank(source: &Source, generation: u64, lead: Lead) -> Rank {
-    Rank {
-        source: source.id(),
-        identity: source.identity().clone(),
-        group: 0,
-        generation,
-        phase: Phase::Waiting,
-        facts: None,
-        recorded: (0, 0, 0),
-        records: 0,
-        dropped: 0,
-        lead,
-        calls: ProfilerCalls::default(),
     }
 }
 

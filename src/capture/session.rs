@@ -8,7 +8,7 @@ use crate::collector::profiling::ProfilerCalls;
 use crate::collector::source::{Observation, SourceId, SourceIdentity, WindowFacts};
 use crate::wire::gate::{Cause, State as Gate};
 
-use super::manifest::{ClosedBy, State};
+use super::manifest::{ClosedBy, Pace, State};
 use super::profiling::Lead;
 use super::progress::Kept;
 use super::window;
@@ -99,6 +99,10 @@ pub struct Rank {
     pub records: u64,
     /// Records dropped in the window.
     pub dropped: u64,
+    /// Records that died with a sidecar.
+    pub lost: u64,
+    /// How fast it stepped before anything was switched on.
+    pub pace_before: Option<Pace>,
     /// What it does for its tool's session.
     pub lead: Lead,
     /// What its profiler did.
@@ -199,7 +203,7 @@ impl Session {
     pub fn kept(&mut self, kept: &[Kept]) {
         self.bytes = kept.iter().map(|k| k.bytes).sum();
         for (rank, kept) in self.ranks.iter_mut().zip(kept) {
-            (rank.records, rank.recorded) = (kept.records, kept.iterations);
+            (rank.records, rank.recorded, rank.lost) = (kept.records, kept.iterations, kept.lost);
         }
     }
 

@@ -6,7 +6,7 @@ use super::table::columns;
 use crate::report::model::{Distribution, Phase, Report};
 use crate::report::requests::StageRow;
 use crate::report::words::{
-    approximately, batch, completeness, count, duration, loss_name, percent, rank_name, rate, window,
+    approximately, batch, completeness, count, duration, loss_name, pace, percent, rank_name, rate, wall_clock, window,
 };
 
 /// All of it.
@@ -57,7 +57,8 @@ fn head(report: &Report) -> String {
         words.push(format!("profiler {}", capture.profiler));
     }
     words.extend(capture.engines.iter().filter(|engine| !engine.is_empty()).cloned());
-    format!("{}\n{}\n", words.join(", "), window(report))
+    let stepped = wall_clock(report.window.wall_clock_stepped_ns).map_or_else(String::new, |said| format!("{said}\n"));
+    format!("{}\n{}\n{stepped}", words.join(", "), window(report))
 }
 
 fn verdict(report: &Report) -> String {
@@ -308,6 +309,18 @@ fn overhead(report: &Report) -> String {
         };
         let rank = rank_name(report, edge.rank);
         let _ = writeln!(out, "{} iteration {} of rank {rank}: {took}; {others}", edge.edge, edge.iteration);
+    }
+    if !overhead.paces.is_empty() {
+        let _ = writeln!(out, "from one iteration's begin to the next one's, mean (of so many), idle time in it:");
+        let rows = overhead.paces.iter().map(|row| {
+            let mut cells = vec![rank_name(report, row.rank)];
+            cells.extend([row.before, row.within, row.after].map(pace));
+            cells
+        });
+        let header = ["RANK", "BEFORE THE WINDOW", "WITHIN", "BEHIND"];
+        for line in columns(&header, &[0, 1, 2, 3], rows).lines() {
+            let _ = writeln!(out, "  {line}");
+        }
     }
     for calls in &overhead.profiler_calls {
         let call = |name: &str, ns: Option<u64>| ns.map(|ns| format!("{name} {}", duration(ns)));

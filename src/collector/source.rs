@@ -266,6 +266,12 @@ impl Source {
         if seconds > 0.0 { last.1.saturating_sub(first.1) as f64 / seconds } else { 0.0 }
     }
 
+    /// How many iterations began in the last seconds, and in how long.
+    pub fn paced(&self, now: Instant) -> (Duration, u64) {
+        let Some(&(then, before)) = self.samples.front() else { return (Duration::ZERO, 0) };
+        (now.saturating_duration_since(then), self.begun().saturating_sub(before))
+    }
+
     /// What the status block says now.
     pub fn observe(&self) -> Observation {
         let status = self.shared.segment.status();

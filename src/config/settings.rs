@@ -134,6 +134,8 @@ pub struct Settings {
     pub max_events: u64,
     /// Most bytes of one capture.
     pub max_bytes: u64,
+    /// Most bytes of a capture's records that wait in memory while the disk does not take them; 0 is none.
+    pub buffer_bytes: u64,
     /// How long an agent keeps a window open without a sign of life from the sidecar, milliseconds.
     pub lease_ms: u64,
     /// How long captures are kept.
@@ -187,6 +189,7 @@ impl Settings {
             max_wait_ms: 3_600_000,
             max_events: 0,
             max_bytes: 2 << 30,
+            buffer_bytes: 64 << 20,
             lease_ms: 10_000,
             retention: Retention::default(),
             nvml: NvmlSettings::default(),

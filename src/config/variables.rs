@@ -153,6 +153,13 @@ pub const VARIABLES: &[Variable] = &[
     ),
     sidecar("STEPSCOPE_MAX_EVENTS", "max_events", Kind::Integer, "0", "most records of a capture; 0 is without bound"),
     sidecar("STEPSCOPE_MAX_BYTES", "max_bytes", Kind::Integer, "2147483648", "most bytes of a capture"),
+    sidecar(
+        "STEPSCOPE_BUFFER_BYTES",
+        "buffer_bytes",
+        Kind::Integer,
+        "67108864",
+        "memory for a capture's records while the disk does not take them, bytes; 0 is none",
+    ),
     sidecar("STEPSCOPE_LEASE_MS", "lease_ms", Kind::Integer, "10000", "lease of an open window, milliseconds"),
     sidecar(
         "STEPSCOPE_RETENTION_MAX_AGE_HOURS",

@@ -3,6 +3,7 @@
 //! * An input whose `baseTimeNanoseconds` is stated keeps to it: unix_ns = base + ts × 1000. It is never shifted on our own
 //!   account, but for reports of nsys, whose clock begins with their session: they are laid on our iterations.
 //! * One without a base is refused, unless the user says where it lies, or forces it to begin with the others.
+//! * A capture in which the wall clock was set is as uncertain as that was far.
 //! * Where two inputs show the same iterations, how far apart these lie is measured. An input is as uncertain as it says,
 //!   or as was measured, whichever is more.
 //! * A merge is refused when two inputs may lie further apart than what is being looked at: the median iteration of our
@@ -120,7 +121,9 @@ fn place(input: &Input, offset_ns: Option<i64>) -> Result<Aligned, String> {
     };
     let (uncertainty_ns, clock) = match survey.maker {
         Maker::Stepscope => {
-            (Some(survey.uncertainty_ns.unwrap_or(OURS_NS)), "the wall clock of the engine's machine, by our anchors")
+            // Whoever else recorded meanwhile may have read the clock before it was set.
+            let uncertainty_ns = survey.uncertainty_ns.unwrap_or(OURS_NS).max(survey.stepped_ns.unsigned_abs());
+            (Some(uncertainty_ns), "the wall clock of the engine's machine, by our anchors")
         }
         Maker::Kineto => {
             (Some(survey.uncertainty_ns.unwrap_or(THEIRS_NS)), "the wall clock, by PyTorch's own conversion")
@@ -130,7 +133,13 @@ fn place(input: &Input, offset_ns: Option<i64>) -> Result<Aligned, String> {
             (Some(survey.uncertainty_ns.unwrap_or(THEIRS_NS)), "the wall clock, as its baseTimeNanoseconds says")
         }
     };
-    Ok(Aligned { shift_ns: base_ns, offset_ns: 0, uncertainty_ns, clock: clock.into() })
+    let mut clock = clock.to_owned();
+    if survey.stepped_ns != 0 {
+        let way = if survey.stepped_ns < 0 { "back" } else { "forward" };
+        let stepped = micros(survey.stepped_ns.unsigned_abs());
+        clock.push_str(&format!("; it was set {way} by {stepped} meanwhile, and counts as it was at the end"));
+    }
+    Ok(Aligned { shift_ns: base_ns, offset_ns: 0, uncertainty_ns, clock })
 }
 
 /// Those without a base: alone they need none, forced they begin with the earliest other one.

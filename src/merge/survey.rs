@@ -62,6 +62,8 @@ pub(super) struct Survey {
     pub(super) base_ns: Option<i64>,
     /// How far off its clock may be, if it says so.
     pub(super) uncertainty_ns: Option<u64>,
+    /// How far the wall clock was set while a capture of ours was recorded.
+    pub(super) stepped_ns: i64,
     pub(super) host: Option<String>,
     /// Its rank, if it is of one rank.
     pub(super) rank: Option<u32>,
@@ -91,6 +93,7 @@ pub(super) fn survey(path: &Path) -> Result<Survey, ReadError> {
         span_ns: None,
         base_ns: None,
         uncertainty_ns: None,
+        stepped_ns: 0,
         host: None,
         rank: None,
         ranks: Vec::new(),
@@ -222,6 +225,7 @@ impl Survey {
             other => other.as_i64(),
         };
         self.uncertainty_ns = metadata["clock"]["uncertainty_ns"].as_u64();
+        self.stepped_ns = metadata["clock"]["wall_clock_stepped_ns"].as_i64().unwrap_or(0);
         let text = |value: &Value| value.as_str().map(str::to_owned);
         self.host = text(get("host_name")).or_else(|| text(&metadata["clock"]["host"]));
         let number = |value: &Value| value.as_u64().and_then(|rank| u32::try_from(rank).ok());

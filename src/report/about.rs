@@ -1,6 +1,6 @@
 //! What a report has to be told besides the fragments: it comes from the capture's manifest.
 
-use super::model::ProfilerCalls;
+use super::model::{Pace, ProfilerCalls};
 use crate::trace::meta::ExportMeta;
 
 /// A capture, as its report speaks of it.
@@ -33,6 +33,10 @@ pub struct RankAbout {
     pub rank: u32,
     /// Iterations that its window covers.
     pub iterations: u64,
+    /// How fast it stepped before the window, and behind it, when nothing was recorded.
+    pub before: Option<Pace>,
+    /// Behind it.
+    pub after: Option<Pace>,
     /// What its profiler's calls took; `None`: it made none.
     pub calls: Option<ProfilerCalls>,
 }

@@ -37,7 +37,7 @@ pub fn build(fragments: &[PathBuf], about: &About) -> Report {
     let mut proxied = ProxiedRecorder::default();
     let passed = each_passed(fragments, &about.meta, &mut |passed| proxied.add(passed));
     let gpus = gpus.rows();
-    let window = window(&measure);
+    let window = WindowFacts { wall_clock_stepped_ns: walk.wall_clock_stepped_ns(), ..window(&measure) };
     let ranks = window.ranks as usize;
     let utilization = utilization(&gpus, ranks, window.wall_ns);
     let verdict = judge(&evidence(&measure, &requests, utilization, about));
@@ -92,6 +92,7 @@ fn window(measure: &Measure) -> WindowFacts {
         iterations: recorded().map(|lane| lane.iterations).sum(),
         begin_ns: measure.begin_ns,
         wall_ns: measure.begin_ns.map_or(0, |begin_ns| measure.end_ns.saturating_sub(begin_ns)),
+        ..WindowFacts::default()
     }
 }
 

@@ -14,7 +14,7 @@
 //! | `measure`, `phases` | one pass over the iterations |
 //! | `lockstep` | ranks of a group, iteration by iteration |
 //! | [`requests`], [`proxied`] | stages that add up: the engine's, and the sidecar's in front of it |
-//! | `gpus`, `overhead` | counters; what the capture itself took |
+//! | `gpus`, `overhead`, [`pace`] | counters; what the capture itself took; how fast ranks stepped around it |
 //! | `distribution`, [`points`] | many values in constant memory; an even choice of them |
 //! | [`verdict`], [`thresholds`] | what limits the engine, as far as the data carries it |
 //!
@@ -34,6 +34,7 @@ mod lockstep;
 mod measure;
 pub mod model;
 mod overhead;
+pub mod pace;
 mod phases;
 pub mod points;
 pub mod proxied;

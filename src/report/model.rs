@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use super::pace::{Pace, PaceRow};
 use super::points::Points;
 use super::proxied::Proxied;
 use super::requests::Requests;
@@ -96,6 +97,8 @@ pub struct WindowFacts {
     pub begin_ns: Option<u64>,
     /// From there to the end of the last one.
     pub wall_ns: u64,
+    /// How far the wall clock was set meanwhile; times are by the clock as it was at the end.
+    pub wall_clock_stepped_ns: i64,
 }
 
 /// What kind of batch an iteration had.
@@ -349,10 +352,8 @@ pub struct Overhead {
     pub last_end_to_close_ns: Option<u64>,
     /// The first and the last iteration beside the others of their phase.
     pub edges: Vec<Edge>,
-    /// Iteration times before the window.
-    pub before_window: Option<Distribution>,
-    /// Iteration times behind it.
-    pub after_window: Option<Distribution>,
+    /// How fast ranks stepped before, within and behind the window; those of which anything is known.
+    pub paces: Vec<PaceRow>,
     /// What is not known, and why.
     pub not_known: Vec<String>,
 }

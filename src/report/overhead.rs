@@ -1,12 +1,12 @@
 //! What the capture itself took, as far as the data carries it: the profiler's calls, the time between the gate and the
 //! iterations, and the window's first and last iteration beside the others of their phase.
 //!
-//! Nothing is recorded outside a window, so that iteration times before and behind it are not known, and are said not to
-//! be.
+//! Nothing is recorded outside a window. What is known of iterations before and behind it is how many there were in how long.
 
 use super::about::About;
 use super::measure::{Lane, Measure};
 use super::model::{Edge, Overhead, Phase};
+use super::pace::{Pace, PaceRow, paces};
 use super::phases::phase_of;
 use super::thresholds as limit;
 use crate::trace::event::Flags;
@@ -19,8 +19,13 @@ pub(super) fn overhead(measure: &Measure, about: &About) -> Overhead {
     let windows = || measure.lanes.iter().filter_map(|lane| Some((lane, window(lane, about)?)));
     let opening = windows().filter_map(|(lane, window)| lane.first?.begin_ns.checked_sub(window.opened_at_ns?));
     let closing = windows().filter_map(|(lane, window)| window.closed_at_ns?.checked_sub(lane.last?.end_ns));
-    let mut not_known =
-        vec!["iteration times before and behind the window: nothing is recorded while no window is open".to_owned()];
+    let paces = paces(measure, about);
+    let mut not_known = Vec::new();
+    for (side, of) in [("before", (|row| row.before) as fn(&PaceRow) -> Option<Pace>), ("behind", |row| row.after)] {
+        if paces.iter().all(|row| of(row).is_none()) {
+            not_known.push(format!("iteration times {side} the window: no rank was seen to make two iterations there"));
+        }
+    }
     if calls.is_empty() && about.profiler != "steps" {
         not_known.push("what the profiler's calls took: no rank made any".into());
     }
@@ -30,8 +35,7 @@ pub(super) fn overhead(measure: &Measure, about: &About) -> Overhead {
         open_to_first_begin_ns: opening.max(),
         last_end_to_close_ns: closing.max(),
         edges: edges(measure),
-        before_window: None,
-        after_window: None,
+        paces,
         not_known,
     }
 }

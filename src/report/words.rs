@@ -1,6 +1,6 @@
 //! Numbers as people read them, the same in tables and on the page.
 
-use super::model::{BatchFacts, Loss, LossRow, RankRow, Report};
+use super::model::{BatchFacts, Loss, LossRow, Pace, RankRow, Report};
 
 /// `2.12 ms`: three digits, and the unit that keeps them short.
 pub fn duration(ns: u64) -> String {
@@ -123,6 +123,26 @@ pub fn window(report: &Report) -> String {
     }
     let iterations = count(last.saturating_sub(first).saturating_add(1));
     format!("iterations {first} to {last} ({iterations}) of {ranks}, {}", duration(window.wall_ns))
+}
+
+/// `3.26 ms (612)`: how fast a rank stepped, and over how many iterations; how far off that may be where it shows.
+pub fn pace(pace: Option<Pace>) -> String {
+    let Some(Pace { iterations, mean_ns, uncertainty_ns }) = pace else { return "-".into() };
+    let uncertain =
+        if uncertainty_ns * 1000 > mean_ns { format!(" ± {}", duration(uncertainty_ns)) } else { String::new() };
+    format!("{}{uncertain} ({})", duration(mean_ns), count(iterations))
+}
+
+/// What is to be said where the wall clock was set meanwhile: `the wall clock was set forward by 3.00 s meanwhile …`.
+pub fn wall_clock(stepped_ns: i64) -> Option<String> {
+    let way = if stepped_ns < 0 { "back" } else { "forward" };
+    (stepped_ns != 0).then(|| {
+        format!(
+            "the wall clock was set {way} by {} meanwhile: times of day are by the clock as it was at the end, durations are \
+             by a clock that nobody sets",
+            duration(stepped_ns.unsigned_abs())
+        )
+    })
 }
 
 #[cfg(test)]

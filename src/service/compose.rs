@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::serve::{ServeError, serve};
-use crate::capture::manager::OpenError;
+use crate::capture::open::OpenError;
 use crate::capture::options::Options;
 use crate::capture::request::Profiler;
 use crate::capture::{self, store};
@@ -61,6 +61,7 @@ pub fn options(settings: &Settings) -> Options {
         max_wait: Duration::from_millis(settings.max_wait_ms),
         max_events: settings.max_events,
         max_bytes: settings.max_bytes,
+        buffer_bytes: settings.buffer_bytes,
         lease: Duration::from_millis(settings.lease_ms),
         retention: store::Retention {
             max_age: limit(retention.max_age_hours).map(|h| Duration::from_secs(h.saturating_mul(3600))),

@@ -34,6 +34,8 @@ pub const STORE_BYTES: &str = "stepscope_store_bytes";
 /// Lines of the audit log, by what became of them: `written`, `lost` (the disk did not take it), `left_out` (too many
 /// refusals). Counter.
 pub const AUDIT_LINES: &str = "stepscope_audit_lines";
+/// Bytes of records that wait in memory because the disk does not take them. Gauge.
+pub const BUFFERED_BYTES: &str = "stepscope_buffered_bytes";
 /// HTTP requests answered, by route and status. Counter.
 pub const HTTP_REQUESTS: &str = "stepscope_http_requests";
 
@@ -128,6 +130,8 @@ pub struct Readings {
     pub store_bytes: u64,
     /// Lines of the audit log by what became of them.
     pub audit_lines_total: Vec<(&'static str, u64)>,
+    /// Bytes in memory that the disk does not take.
+    pub buffered_bytes: u64,
     /// What the GPUs say.
     pub gpus: Vec<GpuReadings>,
     /// What passed to an engine behind us, if one is.
@@ -319,6 +323,8 @@ impl Collector for Readings {
         Self::gauge(encoder, SEGMENTS_REFUSED, "Segments found and not taken", self.segments_refused)?;
         Self::gauge(encoder, STORE_BYTES, "Bytes of all captures on disk", self.store_bytes)?;
         self.proxy(encoder)?;
+        let about = "Bytes of records that wait in memory because the disk does not take them";
+        Self::gauge(encoder, BUFFERED_BYTES, about, self.buffered_bytes)?;
         self.gpus(encoder)
     }
 }

@@ -54,6 +54,11 @@ impl ClockMap {
         if near { Self { realtime_offset_ns, ..self } } else { self }
     }
 
+    /// How far its wall clock is ahead of CLOCK_MONOTONIC.
+    pub fn realtime_offset_ns(&self) -> i128 {
+        self.realtime_offset_ns
+    }
+
     /// CLOCK_MONOTONIC of a tick, never wrapping.
     #[inline]
     pub fn monotonic_ns(&self, ticks: u64) -> u64 {
@@ -71,6 +76,63 @@ impl ClockMap {
         let elapsed = i128::from(ticks) - i128::from(self.origin_ticks);
         // |elapsed| < 2^64 and multiplier < 2^62: no overflow. The shift rounds down on both sides of zero.
         i128::from(self.origin_ns) + ((elapsed * i128::from(self.multiplier)) >> self.shift)
+    }
+}
+
+/// What anchors saw of the way from CLOCK_MONOTONIC to the epoch. It changes only where somebody sets the wall clock: a
+/// clock that is slewed takes both along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WallClock(Option<Seen>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    least_ns: i128,
+    most_ns: i128,
+    newest: Anchor,
+}
+
+/// What two readings of the clocks may differ by although nobody set one.
+const READING_NS: i128 = 10_000;
+
+impl WallClock {
+    /// One more anchor. One that nobody took is none.
+    pub fn see(&mut self, anchor: Anchor) {
+        if anchor != Anchor::default() {
+            let offset_ns = realtime_offset_ns(anchor);
+            self.join(&Self(Some(Seen { least_ns: offset_ns, most_ns: offset_ns, newest: anchor })));
+        }
+    }
+
+    /// What others saw of the same clocks.
+    pub fn join(&mut self, other: &Self) {
+        let (Some(seen), Some(more)) = (&mut self.0, other.0) else {
+            self.0 = self.0.or(other.0);
+            return;
+        };
+        seen.least_ns = seen.least_ns.min(more.least_ns);
+        seen.most_ns = seen.most_ns.max(more.most_ns);
+        if more.newest.monotonic_ns >= seen.newest.monotonic_ns {
+            seen.newest = more.newest;
+        }
+    }
+
+    /// The newest anchor.
+    pub fn newest(&self) -> Option<Anchor> {
+        self.0.map(|seen| seen.newest)
+    }
+
+    /// Whether the wall clock was this far ahead of CLOCK_MONOTONIC once, or between two of the ways it was.
+    pub fn has_been(&self, offset_ns: i128) -> bool {
+        self.0.is_some_and(|seen| (seen.least_ns - READING_NS..=seen.most_ns + READING_NS).contains(&offset_ns))
+    }
+
+    /// How far the wall clock was set: the newest anchor's beside the one that differs most. 0: nobody set it.
+    pub fn stepped_ns(&self) -> i64 {
+        let Some(seen) = self.0 else { return 0 };
+        let offset_ns = realtime_offset_ns(seen.newest);
+        let (forward, back) = (offset_ns - seen.least_ns, seen.most_ns - offset_ns);
+        let stepped = if forward >= back { forward } else { -back };
+        if stepped.abs() < READING_NS { 0 } else { i64::try_from(stepped).unwrap_or(i64::MAX) }
     }
 }
 
@@ -121,6 +183,32 @@ mod tests {
         assert_eq!(ClockMap::new(only, only, 2_000_000_000).monotonic_ns(3000), 1500);
         assert_eq!(ClockMap::new(only, only, 0).monotonic_ns(3000), 2500);
         assert_eq!(ClockMap::new(only, anchor(10, 20_000), 0).monotonic_ns(3000), 2500);
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_shows_as_the_furthest_that_it_was_from_where_it_is_now() {
+        let at = |second: u64, ahead_ns: u64| Anchor {
+            ticks: second,
+            monotonic_ns: second * 1_000_000_000,
+            realtime_ns: 1_700_000_000_000_000_000 + second * 1_000_000_000 + ahead_ns,
+        };
+        let stepped = |anchors: &[Anchor]| {
+            let mut clock = WallClock::default();
+            anchors.iter().for_each(|anchor| clock.see(*anchor));
+            clock.stepped_ns()
+        };
+        assert_eq!(stepped(&[]), 0);
+        assert_eq!(stepped(&[at(1, 0), at(2, 300), at(3, 9_999)]), 0, "how clocks are read");
+        assert_eq!(stepped(&[Anchor::default(), at(1, 0), at(2, 5_000_000)]), 5_000_000);
+        assert_eq!(stepped(&[at(1, 5_000_000), at(2, 0)]), -5_000_000);
+        assert_eq!(stepped(&[at(1, 0), at(2, 5_000_000), at(3, 1_000_000)]), -4_000_000);
+        // In whatever order they come.
+        assert_eq!(stepped(&[at(2, 5_000_000), at(1, 0)]), 5_000_000);
+        let mut clock = WallClock::default();
+        clock.see(at(1, 0));
+        clock.see(at(2, 5_000_000));
+        let offset_ns = realtime_offset_ns(at(1, 0));
+        assert!(clock.has_been(offset_ns) && !clock.has_been(offset_ns - 3_600_000_000_000));
     }
 
     proptest! {

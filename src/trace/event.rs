@@ -14,6 +14,8 @@
 //! | 48..56 | device nanoseconds, all ones for none | name | 0 | name | text |
 //! | 56..64 | 0 | name | 0 | name | text |
 //!
+//! Lost records (kind 5): 8..16 how many; the rest is 0. It stands in place of the last of them.
+//!
 //! A counter (kind 4): 2..4 metric ([`Metric`]), 4..8 GPU, 8..16 CLOCK_MONOTONIC, 16..24 the value as a 64-bit float,
 //! 24..28 process id or 0; the rest is 0.
 //!
@@ -43,6 +45,7 @@ const KIND_ITERATION: u16 = 1;
 const KIND_THREAD: u16 = 2;
 const KIND_SKIPPED: u16 = 3;
 const KIND_COUNTER: u16 = 4;
+const KIND_LOST: u16 = 5;
 const KIND_SPAN: u16 = 8;
 const KIND_TEXT: u16 = 9;
 pub(super) const NO_DEVICE_TIME: u64 = u64::MAX;
@@ -212,6 +215,8 @@ pub enum Event {
     Thread(Thread),
     /// A ring record that is none of this capture's: it keeps a block's ring indices without a hole.
     Skipped,
+    /// So many ring records, up to this one, died with a sidecar that had them in its memory alone.
+    Lost(u64),
     /// See [`Span`].
     Span(Span),
     /// See [`TextPart`].
@@ -260,6 +265,10 @@ impl Event {
                 put(16, &t.name.bytes);
             }
             Self::Skipped => put(0, &KIND_SKIPPED.to_le_bytes()),
+            Self::Lost(records) => {
+                put(0, &KIND_LOST.to_le_bytes());
+                put(8, &records.to_le_bytes());
+            }
             Self::Span(s) => {
                 put(0, &KIND_SPAN.to_le_bytes());
                 put(2, &u16::from(s.is_async).to_le_bytes());
@@ -318,6 +327,7 @@ impl Event {
                 Some(Self::Thread(Thread { tid: long(bytes, 8), name: ThreadName::new(&bytes[16..16 + length]) }))
             }
             KIND_SKIPPED => Some(Self::Skipped),
+            KIND_LOST => Some(Self::Lost(long(bytes, 8))),
             KIND_SPAN => {
                 let (_, name) = bytes.split_last_chunk::<SHORT_NAME_BYTES>()?;
                 let name = match half(bytes, 6) {

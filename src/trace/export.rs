@@ -403,7 +403,10 @@ fn metadata(
         "capture_id": meta.capture_id,
         "complete": meta.complete.map_or_else(|| "unknown".into(), serde_json::Value::Bool),
         "missing": meta.missing,
-        "clock": {"base_ns": base_ns, "domain": "realtime", "from": "engine ticks by anchors of CLOCK_MONOTONIC"},
+        "clock": {
+            "base_ns": base_ns, "domain": "realtime", "from": "engine ticks by anchors of CLOCK_MONOTONIC",
+            "epoch": "CLOCK_REALTIME of the newest anchor", "wall_clock_stepped_ns": merge.stepped_ns,
+        },
         "ranks": ranks,
         "requests": summary.requests,
         "requests_left_out": summary.requests_left_out,

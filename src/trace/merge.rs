@@ -7,15 +7,15 @@
 //!   slices of a track are disjoint whatever the fragment says.
 //! * The fragment of the sidecar's own counters is no rank: it stands beside the lanes.
 //! * All ranks of a host share CLOCK_MONOTONIC, so they share one way to the epoch too, that of the newest anchor: else
-//!   a clock that is being slewed would shift ranks against each other. A fragment whose own differs by a second or more
-//!   (another time namespace) keeps its own.
+//!   a wall clock that is set would shift ranks against each other. A fragment whose own differs by a second or more
+//!   (another time namespace) keeps its own, unless the anchors tell that the wall clock was set by that much.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque, binary_heap::PeekMut};
 use std::io;
 use std::path::PathBuf;
 
-use super::clock::{ClockMap, realtime_offset_ns};
+use super::clock::{ClockMap, WallClock, realtime_offset_ns};
 use super::counters::Counters;
 use super::event::{Event, Flags, Iteration, Thread};
 use super::fragment::{Block, COUNTERS, FragmentError, FragmentIdentity, FragmentReader, FragmentScan, PROXY};
@@ -229,6 +229,7 @@ impl Lane {
                 Some(
                     Event::Text(_)
                     | Event::Skipped
+                    | Event::Lost(_)
                     | Event::Counter(_)
                     | Event::Argument(_)
                     | Event::Track(_)
@@ -275,6 +276,8 @@ pub(super) struct Merge {
     pub(super) requests: Requests,
     /// Files that are no fragments.
     pub(super) refused: Vec<FragmentError>,
+    /// How far the wall clock was set meanwhile; times are by the clock as it was at the end.
+    pub(super) stepped_ns: i64,
     heap: BinaryHeap<Reverse<(u64, usize)>>,
 }
 
@@ -294,13 +297,18 @@ impl Merge {
         opened.sort_by(|(_, a), (_, b)| order(&a.identity).cmp(&order(&b.identity)));
         // The ranks' clocks alone, so that the ledger, which knows no counters, gives the same times.
         let clocks = if opened.is_empty() { &beside } else { &opened };
-        let newest = clocks.iter().filter_map(|(_, scan)| scan.last_anchor).max_by_key(|anchor| anchor.monotonic_ns);
-        let shared_ns = newest.map(realtime_offset_ns).unwrap_or_default();
+        let mut wall_clock = WallClock::default();
+        clocks.iter().for_each(|(_, scan)| wall_clock.join(&scan.wall_clock));
+        let shared_ns = wall_clock.newest().map(realtime_offset_ns).unwrap_or_default();
+        // What the fragment with the newest anchor saw was seen by one clock, whoever else took anchors elsewhere.
+        let newest = clocks.iter().map(|(_, scan)| scan.wall_clock).find(|seen| seen.newest() == wall_clock.newest());
+        let newest = newest.unwrap_or_default();
         let reorder = (REORDER_EVENTS_ALL_RANKS / opened.len().max(1)).clamp(256, REORDER_EVENTS);
         let mut lanes: Vec<Lane> =
             opened.into_iter().map(|(reader, scan)| Lane::new(reader, &scan, meta, reorder)).collect();
         for lane in &mut lanes {
-            lane.clock = lane.clock.sharing(shared_ns, SAME_CLOCK_NS);
+            let was_set = newest.has_been(lane.clock.realtime_offset_ns());
+            lane.clock = lane.clock.sharing(shared_ns, if was_set { u128::MAX } else { SAME_CLOCK_NS });
         }
         let mut told = Requests::default();
         for lane in &mut lanes {
@@ -312,7 +320,8 @@ impl Merge {
             lane.advance();
         }
         let counters = beside.into_iter().map(|(reader, scan)| Counters::new(reader, &scan, shared_ns)).collect();
-        let mut merge = Self { lanes, counters, requests: told, refused, heap: BinaryHeap::new() };
+        let stepped_ns = newest.stepped_ns();
+        let mut merge = Self { lanes, counters, requests: told, refused, stepped_ns, heap: BinaryHeap::new() };
         merge.start(|_| true);
         merge
     }

@@ -66,6 +66,11 @@ impl Walk {
         }
     }
 
+    /// How far the wall clock was set while this was recorded; times are by the clock as it was at the end.
+    pub fn wall_clock_stepped_ns(&self) -> i64 {
+        self.merge.stepped_ns
+    }
+
     /// What was read so far, and what was left out.
     pub fn summary(&self) -> ExportSummary {
         ExportSummary::of(&self.merge, |_| true)

@@ -285,7 +285,10 @@ pub struct RingDescriptor {
     _pad0: [u8; 40],
     /// Records ever consumed. The consumer's line.
     pub tail: AtomicU64,
-    _pad1: [u8; 56],
+    /// The consumer's note to its successor, should it die: 0, or one more than the index of the first consumed record that
+    /// is in the consumer's memory alone. Agents leave it 0.
+    pub unsaved: AtomicU64,
+    _pad1: [u8; 48],
     _pad2: [u8; 64],
 }
 

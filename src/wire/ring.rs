@@ -9,7 +9,8 @@
 //! * **free / reuse**: the consumer's release store of `tail` (`SYNC tail`) is read by the producer's acquire load; the
 //!   slots below it may be overwritten.
 //! * **full**: the record is dropped and `dropped` grows; the producer never waits.
-//! * **either side dies**: what `head` covers is whole and stays readable; a half-written slot is above it.
+//! * **either side dies**: what `head` covers is whole and stays readable; a half-written slot is above it. A consumer that
+//!   frees records before they are safe says so first ([`Consumer::note_unsaved`]), so that its successor can count them.
 //! * **cost**: 64 bytes stored and one release store; `tail`'s line is read only when the cached tail says full.
 //!
 //! The code is generic over [`RingMemory`]: a mapping in production ([`MappedRing`]), the heap under loom.
@@ -130,17 +131,20 @@ pub struct Corrupt {
 pub struct Consumer<M: RingMemory> {
     memory: M,
     tail: u64,
+    /// Records behind the tail that were copied out and are held on to, not freed.
+    held: u64,
 }
 
 impl<M: RingMemory> Consumer<M> {
     /// Takes up reading where the last consumer freed.
     pub fn new(memory: M) -> Self {
         let tail = memory.tail().load(Ordering::Relaxed);
-        Self { memory, tail }
+        Self { memory, tail, held: 0 }
     }
 
-    /// Copies out up to `limit` published records behind the ones already freed, appending to `out`; returns the
-    /// absolute index of the first. Frees nothing: call [`Self::advance`] when they are safe elsewhere.
+    /// Copies out up to `limit` published records behind the ones already freed or held, appending to `out`; returns the
+    /// absolute index of the first. Frees nothing: call [`Self::advance`] when they are safe elsewhere, or [`Self::hold`]
+    /// to go on behind them before they are.
     ///
     /// # Errors
     /// [`Corrupt`] when `head` is behind `tail` or further ahead than the ring is long.
@@ -151,15 +155,32 @@ impl<M: RingMemory> Consumer<M> {
         if ready > self.memory.capacity() {
             return Err(Corrupt { head, tail: self.tail });
         }
-        for i in 0..ready.min(limit as u64) {
+        let first = self.tail.wrapping_add(self.held);
+        for i in 0..ready.saturating_sub(self.held).min(limit as u64) {
             // SAFETY: we are the consumer, and the slot lies in tail..head.
-            out.push(unsafe { self.memory.read(self.tail.wrapping_add(i) & (self.memory.capacity() - 1)) });
+            out.push(unsafe { self.memory.read(first.wrapping_add(i) & (self.memory.capacity() - 1)) });
         }
-        Ok(self.tail)
+        Ok(first)
     }
 
-    /// Frees `count` records behind the ones already freed.
+    /// Holds on to `count` more records: they are not freed, and not copied out again.
+    pub fn hold(&mut self, count: u64) {
+        self.held += count;
+    }
+
+    /// Records held on to.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Index behind the last record freed.
+    pub fn freed(&self) -> u64 {
+        self.tail
+    }
+
+    /// Frees `count` records behind the ones already freed, held or not.
     pub fn advance(&mut self, count: u64) {
+        self.held = self.held.saturating_sub(count);
         self.tail = self.tail.wrapping_add(count);
         // SYNC tail: pairs with the acquire loads of the producer.
         self.memory.tail().store(self.tail, Ordering::Release);
@@ -178,6 +199,19 @@ impl<M: RingMemory> Consumer<M> {
     /// The memory.
     pub fn memory(&self) -> &M {
         &self.memory
+    }
+}
+
+impl Consumer<MappedRing> {
+    /// Index of the first record that is freed, or will be, and is not safe yet; for a successor. Say it before freeing it.
+    pub fn note_unsaved(&self, first: Option<u64>) {
+        let note = first.map_or(0, |first| first.wrapping_add(1));
+        self.memory.descriptor().unsaved.store(note, Ordering::Release);
+    }
+
+    /// What a consumer before us noted.
+    pub fn unsaved(&self) -> Option<u64> {
+        self.memory.descriptor().unsaved.load(Ordering::Acquire).checked_sub(1)
     }
 }
 

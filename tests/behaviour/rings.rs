@@ -65,4 +65,12 @@ fn a_full_ring_drops_counts_and_never_stops_the_engine() {
     let trace = sidecar.get("/stepscope/v1/captures/latest/trace?format=json").ok();
     assert_eq!(dropped_in_trace(&trace), dropped);
     assert!(trace.to_string().contains(&dropped.to_string()) || trace["metadata"].is_object());
+
+    // The next capture has nothing of it.
+    let next = sidecar.start_profile(r#"{"max_iterations": 20}"#)["capture_id"].as_str().unwrap().to_owned();
+    engine.make(50);
+    let capture = sidecar.finished(&next);
+    assert_eq!((number(&capture["dropped"]), &capture["complete"]), (0, &true.into()), "{capture:#}");
+    let trace = sidecar.get(&format!("/stepscope/v1/captures/{next}/trace?format=json")).ok();
+    assert_eq!(dropped_in_trace(&trace), 0);
 }

@@ -1,11 +1,11 @@
 //! The disk of the captures stands still for longer than the lease, or stderr does: whoever waits for it, the windows stay
-//! open.
+//! open, and what is recorded meanwhile is kept, or counted.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::support::{Ended, doctor, in_bounds, numbers, promised};
+use super::support::{Ended, captures_whole, doctor, in_bounds, numbers, promised};
 use crate::support::{Engine, Place, Sidecar, eventually, number, request, stepscope};
 
 const LEASE: Duration = Duration::from_secs(2);
@@ -59,6 +59,110 @@ fn a_window_outlives_a_stall_and_its_records_wait_in_the_rings() {
         assert_eq!(report["closed_by"], "stop");
         assert!(number(&report["iterations"]) >= looks, "{capture:#}");
         assert_eq!(numbers(&ledger, number(&report["rank"])), promised(report));
+    }
+}
+
+/// Rings of 1,024 records, which the engine fills in a fraction of what the disk stands still.
+const SMALL: [(&str, &str); 1] = [("STEPSCOPE_SEGMENT_BYTES", "1048576")];
+const FAST: [&str; 6] = ["--ranks", "2", "--iterations", "0", "--step-us", "300"];
+const ITERATIONS: u64 = 5_000;
+
+/// Starts a capture whose writer stands still from its window's opening on: where it writes the manifest that says so there
+/// is a pipe that nobody reads. Returns when many times what a ring holds was recorded, and seconds have passed.
+fn stalled(sidecar: &Sidecar, place: &Place) -> (String, std::path::PathBuf) {
+    sidecar.begun(50);
+    let body = r#"{"delay_iterations": 1000}"#;
+    let id = sidecar.start_profile(body)["capture_id"].as_str().unwrap().to_owned();
+    let folder = place.data().join("captures").join(&id);
+    eventually("the delay to be written down", || {
+        let manifest = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
+        manifest.contains("\"state\": \"delaying\"").then_some(())
+    });
+    let pipe = folder.join("manifest.json.part");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    sidecar.in_state(&id, "recording");
+    let begun = number(&sidecar.attached(2)[0]["begun"]);
+    let began = Instant::now();
+    sidecar.begun(begun + ITERATIONS);
+    eventually("three seconds", || (began.elapsed() >= Duration::from_secs(3)).then_some(()));
+    (id, pipe)
+}
+
+#[test]
+fn what_a_stalled_disk_does_not_take_waits_in_memory_and_nothing_is_lost() {
+    let place = Place::new();
+    let _engine = Engine::start_with(&place.segments(), &FAST, &SMALL);
+    let sidecar = Sidecar::start(&place, &[]);
+    sidecar.attached(2);
+    let (id, pipe) = stalled(&sidecar, &place);
+    let buffered = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with("stepscope_buffered_bytes")).unwrap().to_owned();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    assert!(buffered(&sidecar.get("/metrics").body) > ITERATIONS * 64, "the rings are small");
+    std::fs::read(&pipe).unwrap();
+    sidecar.stop_profile();
+
+    let capture = sidecar.finished(&id);
+    assert_eq!((&capture["state"], &capture["complete"]), (&"done".into(), &true.into()), "{capture:#}");
+    assert_eq!((number(&capture["dropped"]), &capture["missing"]), (0, &serde_json::json!([])), "{capture:#}");
+    assert!(capture["warnings"].to_string().contains("bytes of records waited in memory"), "{capture:#}");
+    let ledger = sidecar.ledger(&id);
+    for report in capture["ranks"].as_array().unwrap() {
+        assert!(number(&report["iterations"]) > ITERATIONS, "{capture:#}");
+        assert_eq!(numbers(&ledger, number(&report["rank"])), promised(report));
+        // A thread's name is a record too.
+        assert_eq!(number(&report["records"]), number(&report["iterations"]) + 1, "nothing came twice");
+    }
+    assert_eq!(buffered(&sidecar.get("/metrics").body), 0);
+    captures_whole(&sidecar, 50);
+}
+
+#[test]
+fn what_was_in_memory_alone_when_the_sidecar_died_is_counted_by_the_next_one() {
+    let place = Place::new();
+    let _engine = Engine::start_with(&place.segments(), &FAST, &SMALL);
+    let first = Sidecar::start(&place, &[]);
+    first.attached(2);
+    let (id, pipe) = stalled(&first, &place);
+    first.kill();
+    std::fs::remove_file(&pipe).unwrap();
+
+    let second = Sidecar::start(&place, &[]);
+    let capture = second.finished(&id);
+    assert_eq!((&capture["state"], &capture["complete"]), (&"done".into(), &false.into()), "{capture:#}");
+    let (ledger, missing) = (second.ledger(&id), capture["missing"].to_string());
+    for report in capture["ranks"].as_array().unwrap() {
+        let [lost, records, iterations] = ["lost", "records", "iterations"].map(|field| number(&report[field]));
+        assert!(lost > ITERATIONS / 2, "{capture:#}");
+        // To the last one: each iteration is a record, and the name of its thread one more.
+        assert_eq!(records + lost + number(&report["dropped"]), iterations + 1, "{capture:#}");
+        let found = numbers(&ledger, number(&report["rank"]));
+        assert!(found.is_sorted_by(|a, b| a < b), "nothing came twice, nothing is out of order");
+        let unrecorded = iterations - found.len() as u64;
+        assert!(missing.contains(&format!("{lost} records died with the sidecar")), "{missing}");
+        assert!(missing.contains(&format!("{unrecorded} iterations have no record")), "{missing}");
+    }
+    // It is said once: the next capture has lost nothing.
+    let next = captures_whole(&second, 50);
+    assert!(next["ranks"].as_array().unwrap().iter().all(|report| report["lost"] == 0), "{next:#}");
+}
+
+#[test]
+fn with_little_memory_a_stalled_disk_costs_records_and_they_are_counted() {
+    let place = Place::new();
+    let _engine = Engine::start_with(&place.segments(), &FAST, &SMALL);
+    let sidecar = Sidecar::start(&place, &["--buffer-bytes", "65536"]);
+    sidecar.attached(2);
+    let (id, pipe) = stalled(&sidecar, &place);
+    std::fs::read(&pipe).unwrap();
+    sidecar.stop_profile();
+    let capture = sidecar.finished(&id);
+    assert_eq!((&capture["state"], &capture["complete"]), (&"done".into(), &false.into()), "{capture:#}");
+    for report in capture["ranks"].as_array().unwrap() {
+        let [dropped, records, iterations] = ["dropped", "records", "iterations"].map(|field| number(&report[field]));
+        assert!(dropped > ITERATIONS / 2, "{capture:#}");
+        assert_eq!(records + dropped, iterations + 1, "{capture:#}");
     }
 }
 

@@ -17,5 +17,7 @@ mod small_memory;
 mod stopped_rank;
 mod strangers;
 pub mod support;
+mod suspended;
 mod threads;
 mod users;
+mod wall_clock;

@@ -1,5 +1,6 @@
 //! The agent library as engines load it, C programs that load it, and what only these tests need.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -234,6 +235,31 @@ pub fn promised(report: &Value) -> Vec<u64> {
         (Some(first), Some(last)) => (first..=last).collect(),
         _ => Vec::new(),
     }
+}
+
+/// A slice: begin and end in nanoseconds, name.
+pub type Slice = (i64, i64, String);
+
+/// The slices of a trace, one after the other by track. On each track they nest or are apart.
+pub fn tracks_in_order(trace: &Value) -> Vec<Vec<Slice>> {
+    let ns = |value: &Value| (value.as_f64().unwrap() * 1000.0).round() as i64;
+    let mut tracks: BTreeMap<(u64, u64), Vec<Slice>> = Default::default();
+    for event in trace["traceEvents"].as_array().unwrap().iter().filter(|event| event["ph"] == "X") {
+        let (begin_ns, track) = (ns(&event["ts"]), (number(&event["pid"]), number(&event["tid"])));
+        let slice = (begin_ns, begin_ns + ns(&event["dur"]), event["name"].as_str().unwrap().to_owned());
+        tracks.entry(track).or_default().push(slice);
+    }
+    for (track, slices) in &mut tracks {
+        slices.sort_by_key(|(begin_ns, end_ns, _)| (*begin_ns, -end_ns));
+        let mut open: Vec<i64> = Vec::new();
+        for (begin_ns, end_ns, name) in slices {
+            assert!(begin_ns <= end_ns, "{name} ends before it begins");
+            open.retain(|end| *end > *begin_ns);
+            assert!(open.iter().all(|end| *end_ns <= *end), "track {track:?}: {name} ends behind what it lies in");
+            open.push(*end_ns);
+        }
+    }
+    tracks.into_values().collect()
 }
 
 /// One capture of `iterations`, whole, on every rank; for engines that must not have been harmed.

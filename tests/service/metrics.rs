@@ -37,6 +37,7 @@ fn all_metrics_are_there_and_processes_of_one_name_are_added_up() {
         departed_records_total: 100,
         departed_dropped_total: 9,
         store_bytes: 4096,
+        buffered_bytes: 1024,
         ..Snapshot::default()
     };
     let metrics = Metrics::default();

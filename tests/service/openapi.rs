@@ -30,9 +30,10 @@ fn manifest() -> Manifest {
     let group = json!({"job": "j", "group": "g", "accepted_iteration": 1, "first_iteration": 2, "last_iteration": 3,
         "world_size": 1, "ranks": [0], "missing_ranks": [], "withdrawn": 0});
     let rank = json!({"job": "j", "group": "g", "rank": 0, "label": "l", "engine": "e", "pid": 1, "state": "closed",
-        "accepted_iteration": 1, "first_iteration": 2, "last_iteration": 3, "iterations": 2, "records": 2, "dropped": 0,
+        "accepted_iteration": 1, "first_iteration": 2, "last_iteration": 3, "iterations": 2, "records": 2, "dropped": 0, "lost": 0,
         "closed_by": "stop", "opened_at_ns": 1, "closed_at_ns": 2, "mid_iteration": false, "overlapped": false,
-        "overrun_iterations": 0, "profiler": {"leader": true, "session": null, "start_iteration": 4,
+        "overrun_iterations": 0, "pace_before": {"iterations": 9, "mean_ns": 8, "uncertainty_ns": 7}, "pace_after": null,
+        "profiler": {"leader": true, "session": null, "start_iteration": 4,
         "start": {"code": 0, "name": null, "duration_ns": 1}, "stop": null, "synchronize_open": null,
         "synchronize_close": null, "capture_range": true, "iteration_ranges": true, "stopped_by": null,
         "no_context": false, "device_times_missed": 0}});
@@ -48,6 +49,7 @@ fn manifest() -> Manifest {
         warnings: vec![],
         accepted_at: String::new(),
         accepted_at_ns: 0,
+        wall_clock_stepped_ns: 0,
         finished_at: None,
         profile_prefix: None,
         profiler: "steps".into(),
@@ -104,6 +106,7 @@ fn every_schema_has_exactly_the_fields_that_are_sent() {
         ("Window", sent["window"].clone()),
         ("Group", sent["groups"][0].clone()),
         ("RankReport", sent["ranks"][0].clone()),
+        ("Pace", sent["ranks"][0]["pace_before"].clone()),
         ("GpuReport", sent["gpus"].clone()),
         ("Gpu", sent["gpus"]["gpus"][0].clone()),
         ("GpuStatus", serde_json::to_value(GpuStatus::from(&readings)).unwrap()),

@@ -37,7 +37,7 @@ pub fn session() -> (Captures, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let settings =
         Settings { dir: folder.path().join("segments"), data: folder.path().join("data"), ..Settings::default() };
-    (stepscope::capture::manager::open(options(&settings)).unwrap(), folder)
+    (stepscope::capture::open(options(&settings)).unwrap(), folder)
 }
 
 pub fn state(settings: Settings, token: Option<&str>) -> Service {

@@ -144,7 +144,7 @@ const WORDS: &[(&str, &[&str])] = &[
             "src/wire/membarrier.rs",
             "src/simulator/",
             "src/agent/helper.rs",
-            "src/capture/running.rs",
+            "src/capture/agree.rs",
             "src/capture/profiling.rs",
         ],
     ),

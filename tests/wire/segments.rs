@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use stepscope::collector::Collector;
+use stepscope::collector::rings::{Drained, Rings};
 use stepscope::collector::source::Source;
 use stepscope::trace::event::Event;
 use stepscope::wire::layout::{Header, NAMES_OFFSET, RINGS_OFFSET, RingDescriptor, Role, STATUS_OFFSET, Shape};
@@ -109,14 +110,14 @@ impl Folder {
 
 fn iterations(source: &mut Source) -> Vec<u64> {
     let mut found = Vec::new();
-    let keep = |drained: &stepscope::collector::rings::Drained<'_>| {
+    let keep = |drained: &Drained<'_>| {
         found.extend(drained.events.iter().filter_map(|e| match e {
             Event::Iteration(i) => Some(i.iteration),
             _ => None,
         }));
         Ok::<_, std::convert::Infallible>(())
     };
-    source.rings().lock().unwrap().drain(Some(GENERATION), keep).unwrap();
+    Rings::drain(&source.rings(), GENERATION, keep).unwrap();
     found
 }
 

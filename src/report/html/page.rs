@@ -6,7 +6,7 @@ use super::escape::escape;
 use super::{charts, tables};
 use crate::report::model::Report;
 use crate::report::verdict::{Bound, Holds};
-use crate::report::words::{completeness, count, duration, percent, rate, window};
+use crate::report::words::{completeness, count, duration, percent, rate, wall_clock, window};
 
 const STYLE: &str = include_str!("style.css");
 /// What the page may do: show itself. Also when it is opened from a file.
@@ -94,10 +94,12 @@ fn head(report: &Report) -> String {
         Some(false) => "bad",
         None => "open",
     };
+    let stepped = wall_clock(report.window.wall_clock_stepped_ns)
+        .map_or_else(String::new, |said| format!("<p class=\"note\">Mind that {}.</p>", escape(&said)));
     let engines = escape(&capture.engines.join(", "));
     format!(
         "<header><p class=\"brand\">Stepscope report</p><h1>{}</h1><p class=\"facts\"><span class=\"badge {class}\">{}</span>\
-         <span>{engines}</span><span>profiler {}</span><span>accepted {}</span><span class=\"id\">{}</span></p></header>",
+         <span>{engines}</span><span>profiler {}</span><span>accepted {}</span><span class=\"id\">{}</span></p>{stepped}</header>",
         escape(&window(report)),
         completeness(&report.loss),
         escape(&capture.profiler),

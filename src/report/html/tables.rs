@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::escape::escape;
 use crate::report::model::{Distribution, Phase, Report};
 use crate::report::requests::StageRow;
-use crate::report::words::{approximately, batch, count, duration, loss_name, percent, rank_name, rate};
+use crate::report::words::{approximately, batch, count, duration, loss_name, pace, percent, rank_name, rate};
 
 /// A table that scrolls sideways where it has no room. Cells are escaped here; the first `words` columns are text.
 pub(super) fn table(header: &[&str], words: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -215,6 +215,17 @@ pub(super) fn overhead(report: &Report) -> String {
         }
     }
     let mut out = table(&["what", "time", "beside"], 3, rows);
+    if !overhead.paces.is_empty() {
+        let rows = overhead.paces.iter().map(|row| {
+            let mut cells = vec![format!("rank {}", rank_name(report, row.rank))];
+            cells.extend([row.before, row.within, row.after].map(pace));
+            cells
+        });
+        out.push_str(
+            "<p class=\"note\">From one iteration's begin to the next one's, mean (of so many), idle time in it.</p>",
+        );
+        out.push_str(&table(&["rank", "before the window", "within", "behind"], 1, rows));
+    }
     for what in &overhead.not_known {
         let _ = write!(out, "<p class=\"note\">Not known: {}.</p>", escape(what));
     }

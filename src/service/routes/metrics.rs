@@ -43,6 +43,7 @@ pub fn readings(snapshot: &Snapshot) -> Readings {
         capture_running: snapshot.running.is_some(),
         segments_refused: snapshot.refused.len() as u64,
         store_bytes: snapshot.store_bytes,
+        buffered_bytes: snapshot.buffered_bytes,
         ..Readings::default()
     };
     for rank in &snapshot.ranks {

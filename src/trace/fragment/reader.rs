@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::format::{BlockHeader, FragmentError, FragmentIdentity, HEADER_BYTES, decode_start};
+use crate::trace::clock::WallClock;
 use crate::trace::event::{Anchor, EVENT_BYTES, Event};
 
 /// What lies behind the last whole block.
@@ -62,6 +63,8 @@ pub struct FragmentScan {
     pub first_anchor: Option<Anchor>,
     /// Clocks of the last block.
     pub last_anchor: Option<Anchor>,
+    /// The wall clock, by all of them.
+    pub wall_clock: WallClock,
     /// Records dropped, the most that any block says.
     pub dropped_total: u64,
     /// Whole blocks, by their headers.
@@ -169,6 +172,7 @@ impl FragmentReader {
             identity: self.identity.clone(),
             first_anchor: None,
             last_anchor: None,
+            wall_clock: WallClock::default(),
             dropped_total: 0,
             blocks: 0,
             events: 0,
@@ -183,6 +187,7 @@ impl FragmentReader {
             }
             scan.first_anchor.get_or_insert(header.anchor);
             scan.last_anchor = Some(header.anchor);
+            scan.wall_clock.see(header.anchor);
             scan.dropped_total = scan.dropped_total.max(header.dropped_total);
             scan.blocks += 1;
             scan.events += u64::from(header.count);

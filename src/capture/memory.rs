@@ -1,0 +1,64 @@
+//! Records of a running capture that wait in memory, because the disk did not take them in time: how many there may be, and
+//! how many there are.
+//!
+//! Called by `running`, once in each of its turns. The records themselves stay with their rings ([`Rings::relieve`]).
+
+use std::sync::{MutexGuard, PoisonError};
+
+use crate::collector::rings::Rings;
+
+use super::files::RankRings;
+
+/// What waits.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Memory {
+    limit: u64,
+    bytes: u64,
+    most_bytes: u64,
+    is_filling: bool,
+}
+
+impl Memory {
+    /// At most so many bytes.
+    pub(super) fn new(limit: u64) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
+    /// Bytes that wait now.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether some came to wait in the last turn.
+    pub(super) fn is_filling(&self) -> bool {
+        self.is_filling
+    }
+
+    /// Makes room in those rings whose records the disk does not take; `true`: for the first time.
+    pub(super) fn relieve(&mut self, rings: Vec<RankRings>) -> bool {
+        let before = rings.iter().map(|rings| lock(rings).memory_bytes()).sum();
+        let mut room = self.limit.saturating_sub(before);
+        let mut moved = 0;
+        for rings in &rings {
+            let bytes = lock(rings).relieve(room);
+            room -= bytes;
+            moved += bytes;
+        }
+        let is_first = moved > 0 && self.most_bytes == 0;
+        self.bytes = before + moved;
+        self.most_bytes = self.most_bytes.max(self.bytes);
+        self.is_filling = moved > 0;
+        is_first
+    }
+
+    /// What is to be said of it when all is over; once.
+    pub(super) fn said(&mut self) -> Option<String> {
+        let bytes = std::mem::take(&mut self.most_bytes);
+        (bytes > 0).then(|| format!("the disk did not keep up: {bytes} bytes of records waited in memory at most"))
+    }
+}
+
+/// Never for long: nobody holds it while a disk writes.
+fn lock(rings: &RankRings) -> MutexGuard<'_, Rings> {
+    rings.lock().unwrap_or_else(PoisonError::into_inner)
+}
