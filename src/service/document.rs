@@ -222,7 +222,9 @@ fn fits(error: &ApiError, route: &Route, method: &str) -> bool {
 
 /// `get_captures_id_trace` of `GET /stepscope/v1/captures/{id}/trace`.
 fn operation_id(path: &str, method: &str) -> String {
-    let words = path.trim_start_matches("/stepscope/v1").split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    // What is at both places is told apart by its whole path.
+    let short = path.strip_prefix("/stepscope/v1").filter(|short| ROUTES.iter().all(|route| route.path != *short));
+    let words = short.unwrap_or(path).split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     std::iter::once(method).chain(words.filter(|word| !word.is_empty())).collect::<Vec<_>>().join("_")
 }
 

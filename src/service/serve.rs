@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::connections::{Bounds, Front, answer};
 use super::door::{Door, DoorError, warn_of_what_is_open};
 use super::front::Answers;
-use super::reload::on_hangup;
+use super::reload::{has_files, on_hangup};
 use super::router::router;
 use super::state::{AppState, Shared};
 use crate::capture::handle::Captures;
@@ -136,11 +136,13 @@ impl Server {
 pub async fn serve(settings: Settings, captures: Captures, gpus: Gpus) -> Result<(), ServeError> {
     let terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
-    let hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
+    let hangup = has_files(&settings).then(|| signal(SignalKind::hangup())).transpose().map_err(ServeError::Signals)?;
     let server = Server::bind(settings, captures, gpus).await?;
-    let reloads = tokio::spawn(on_hangup(hangup, server.state.clone()));
+    let reloads = hangup.map(|hangup| tokio::spawn(on_hangup(hangup, server.state.clone())));
     server.run(either(terminate, interrupt)).await;
-    reloads.abort();
+    if let Some(reloads) = reloads {
+        reloads.abort();
+    }
     Ok(())
 }
 

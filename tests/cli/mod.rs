@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod errors;
 mod get;
+mod guarded;
 mod help;
 mod launch;
 mod merge;

@@ -53,8 +53,8 @@ impl Sidecar {
         let address = eventually("the sidecar to listen", || {
             let log = log.lock().unwrap();
             assert!(!log.contains("error: "), "{log}");
-            let (_, rest) = log.split_once("listening on http://")?;
-            Some(rest.split_whitespace().next()?.to_owned())
+            let (_, rest) = log.split_once("listening on http")?;
+            Some(rest.trim_start_matches('s').strip_prefix("://")?.split_whitespace().next()?.to_owned())
         });
         Self { process, address, log }
     }
