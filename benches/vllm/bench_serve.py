@@ -3,7 +3,7 @@
 The client is vLLM's own, called in this process so that its imports are outside; `--profile` is the only difference, and the
 capture it makes is looked at each time: every iteration of the phase has to be in it. A round is four benchmarks, plain,
 captured, captured, plain, so that what drifts evenly drops out; its ratio is that of the sums. The two plain ones of a round,
-held against each other, are what the machine does by itself.
+held against each other, are what the machine does by itself. A capture's export is waited for: it runs behind what is measured.
 """
 
 import argparse
@@ -89,9 +89,14 @@ FIGURES = {
 def measure(given, client, sidecar):
     ours, nothing, plain = ({name: [] for name in FIGURES} for _ in range(3))
     iterations = []
+
+    def with_a_capture():
+        result = client.run(True)
+        iterations.append(captured_whole(sidecar, result))
+        return result
+
     for _ in range(given.rounds):
-        first, captured, again, last = (client.run(captured) for captured in (False, True, True, False))
-        iterations.append(captured_whole(sidecar, again))
+        first, captured, again, last = client.run(False), with_a_capture(), with_a_capture(), client.run(False)
         for name in FIGURES:
             ours[name].append((captured[name] + again[name]) / (first[name] + last[name]))
             nothing[name].append(last[name] / first[name])

@@ -13,9 +13,8 @@ from engine import Engine, Sidecar, eventually
 from engine import options as options_of
 from lab import Lab, Skipped
 
-#: Every prompt is computed in full, so that tokens add up; each iteration is in vLLM's own log; a start and its stop may come to
-#: different API servers.
-ENGINE = ["--no-enable-prefix-caching", "--enable-logging-iteration-details", "--api-server-count", "2"]
+#: Every prompt is computed in full, so that tokens add up; each iteration is in vLLM's own log (of several API servers it logs none).
+ENGINE = ["--no-enable-prefix-caching", "--enable-logging-iteration-details"]
 
 
 def main():

@@ -77,7 +77,7 @@ def sglang_bench_steps(lab):
 
 def sglang_profiler(lab):
     """It wants the server's settings first, and writes its numbers as text."""
-    with Traffic(lab.engine):
+    with Traffic(lab.engine, clients=1):  # it takes its time to begin
         command = [lab.python(), "-W", "ignore", "-m", "sglang.profiler"]
         text = lab.run([*command, "--url", lab.sidecar.url, "--num-steps", "5", "--output-dir", lab.folder])
         what = lab.exactly(5)
@@ -129,7 +129,7 @@ def _curl(lab, url, *more):
 
 def curl(lab):
     """As the README has it: a window of its own size while requests run."""
-    with Traffic(lab.engine):
+    with Traffic(lab.engine, clients=2):
         _curl(lab, f"{lab.sidecar.url}/start_profile", "-d", '{"delay_iterations":10,"max_iterations":4}')
         return "sidecar", lab.exactly(4, delay=10)
 

@@ -7,7 +7,9 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -55,11 +57,12 @@ class Routes(unittest.IsolatedAsyncioTestCase):
             undo = os.environ.pop if before is None else os.environ.__setitem__
             self.things.callback(undo, name, *([] if before is None else [before]))
 
-    async def upstream(self, answer):
+    async def upstream(self, answer, tls=None):
         stands = Upstream(answer)
-        server = await asyncio.start_server(stands.talk, "127.0.0.1", 0)
+        server = await asyncio.start_server(stands.talk, "127.0.0.1", 0, ssl=tls)
         self.things.callback(server.close)
-        self.environment({"STEPSCOPE_URL": "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]})
+        port = server.sockets[0].getsockname()[1]
+        self.environment({"STEPSCOPE_URL": f"{'https' if tls else 'http'}://127.0.0.1:{port}"})
         return stands
 
     async def server(self, own=(), **arguments):
@@ -233,6 +236,24 @@ class Routes(unittest.IsolatedAsyncioTestCase):
                 await self.server()
                 await self.error(503, words, "/start_profile")
                 self.environment({name: ""})
+
+    @unittest.skipUnless(shutil.which("openssl"), "openssl makes the certificate")
+    async def test_https_is_spoken_with_whom_a_certificate_is_known_of_alone(self):
+        with tempfile.TemporaryDirectory() as folder:
+            certificate, key = os.path.join(folder, "certificate.pem"), os.path.join(folder, "key.pem")
+            line = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+            name = ["-subj", "/CN=sidecar", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+            subprocess.run([*line, *name, "-out", certificate, "-keyout", key], check=True, capture_output=True)
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate, key)
+            stands = await self.upstream(OK, tls)
+            await self.server()
+            asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # the server is told, and says so
+            await self.error(503, "STEPSCOPE_CACERT names", "/start_profile")
+            self.environment({"STEPSCOPE_CACERT": certificate})
+            await self.server()
+            self.assertEqual((await self.call("/start_profile"))[0], 200)
+            self.assertEqual(len(stands.asked), 1)
 
     async def test_a_token_may_be_in_a_file(self):
         with tempfile.NamedTemporaryFile("w") as file:

@@ -72,6 +72,8 @@ class Sidecar:
             received = await asyncio.wait_for(self._exchange(self._request(target, headers, body)), patience_s)
         except (asyncio.TimeoutError, TimeoutError):
             raise NoAnswer(f"the sidecar at {self.url} did not answer within {patience_s:g} s: see its log") from None
+        except ssl.SSLError as error:
+            raise NoAnswer(f"no HTTPS with {self.url} ({error}): {CACERT} names the file of who signed for it") from None
         except OSError as error:
             start = f"start it (`stepscope serve`), or let {URL} say where it is and start the engine anew"
             raise NoAnswer(f"no sidecar at {self.url} ({error}): {start}") from None
