@@ -15,6 +15,7 @@
 //! | `lockstep` | ranks of a group, iteration by iteration |
 //! | [`requests`] | stages that add up |
 //! | `gpus`, `overhead`, [`pace`] | counters; what the capture itself took; how fast ranks stepped around it |
+//! | [`rows`], [`words`] | what tables and the page show alike |
 //! | `distribution`, [`points`] | many values in constant memory; an even choice of them |
 //! | [`verdict`], [`thresholds`] | what limits the engine, as far as the data carries it |
 //!
@@ -38,6 +39,7 @@ pub mod pace;
 mod phases;
 pub mod points;
 pub mod requests;
+pub mod rows;
 pub mod thresholds;
 pub mod verdict;
 pub mod words;

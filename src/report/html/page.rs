@@ -6,7 +6,7 @@ use super::escape::escape;
 use super::{charts, tables};
 use crate::report::model::Report;
 use crate::report::verdict::{Bound, Holds};
-use crate::report::words::{completeness, count, duration, percent, rate, wall_clock, window};
+use crate::report::words::{completeness, count, duration, percent, rate, requests_seen, wall_clock, window};
 
 const STYLE: &str = include_str!("style.css");
 /// What the page may do: show itself. Also when it is opened from a file.
@@ -204,21 +204,10 @@ fn requests(out: &mut String, report: &Report) {
     if !requests.recorded {
         return section(out, "Requests", "Not known: this capture recorded no requests.", "");
     }
-    let note = format!(
-        "{} seen, {} of them from arrival to end: those are shown. Not whole: {} arrived before the window or lost a \
-         time, {} still ran, {} were aborted, {} have times that run backwards. {} preemptions.",
-        count(requests.seen),
-        count(requests.complete),
-        count(requests.incomplete),
-        count(requests.open),
-        count(requests.aborted),
-        count(requests.disordered),
-        count(requests.preemptions)
-    );
     let body = if requests.complete > 0 {
         format!("{}{}", charts::requests(report), tables::requests(report))
     } else {
         String::new()
     };
-    section(out, "Requests", &note, &body);
+    section(out, "Requests", &requests_seen(requests), &body);
 }

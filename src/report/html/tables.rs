@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::escape::escape;
 use crate::report::model::{Distribution, Phase, Report};
-use crate::report::words::{approximately, batch, count, duration, loss_name, pace, percent, rank_name, rate};
+use crate::report::rows::{self, times};
+use crate::report::words::{batch, count, duration, loss_name, percent, rank_name, rate};
 
 /// A table that scrolls sideways where it has no room. Cells are escaped here; the first `words` columns are text.
 pub(super) fn table(header: &[&str], words: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -22,10 +23,6 @@ pub(super) fn table(header: &[&str], words: usize, rows: impl IntoIterator<Item 
     }
     out.push_str("</tbody></table></div>");
     out
-}
-
-fn times(of: &Distribution) -> [String; 6] {
-    [approximately(of.avg), duration(of.min), duration(of.p50), duration(of.p90), duration(of.p99), duration(of.max)]
 }
 
 fn or_dash(text: Option<String>) -> String {
@@ -128,22 +125,11 @@ pub(super) fn groups(report: &Report) -> String {
 }
 
 pub(super) fn requests(report: &Report) -> String {
-    let requests = &report.requests;
-    let row = |name: &str, of: &Distribution, share: String| {
-        let mut row = vec![name.to_owned(), count(of.count)];
-        row.extend(times(of));
-        row.push(share);
-        row
-    };
-    let mut rows: Vec<_> =
-        requests.stages.iter().map(|stage| row(&stage.stage, &stage.time_ns, percent(stage.share))).collect();
-    let totals = [
-        ("end to end", &requests.end_to_end_ns, percent(1.0)),
-        ("time to first token", &requests.time_to_first_token_ns, String::new()),
-        ("time per output token", &requests.time_per_output_token_ns, String::new()),
-    ];
-    rows.extend(totals.into_iter().filter_map(|(name, of, share)| Some(row(name, of.as_ref()?, share))));
-    table(&["stage", "N", "avg", "min", "p50", "p90", "p99", "max", "of end to end"], 1, rows)
+    table(
+        &["stage", "N", "avg", "min", "p50", "p90", "p99", "max", "of end to end"],
+        1,
+        rows::requests(&report.requests),
+    )
 }
 
 pub(super) fn gpus(report: &Report) -> String {
@@ -202,15 +188,10 @@ pub(super) fn overhead(report: &Report) -> String {
     }
     let mut out = table(&["what", "time", "beside"], 3, rows);
     if !overhead.paces.is_empty() {
-        let rows = overhead.paces.iter().map(|row| {
-            let mut cells = vec![format!("rank {}", rank_name(report, row.rank))];
-            cells.extend([row.before, row.within, row.after].map(pace));
-            cells
-        });
         out.push_str(
             "<p class=\"note\">From one iteration's begin to the next one's, mean (of so many), idle time in it.</p>",
         );
-        out.push_str(&table(&["rank", "before the window", "within", "behind"], 1, rows));
+        out.push_str(&table(&["rank", "before the window", "within", "behind"], 1, rows::paces(report)));
     }
     for what in &overhead.not_known {
         let _ = write!(out, "<p class=\"note\">Not known: {}.</p>", escape(what));
