@@ -9,6 +9,7 @@ batches, as a sidecar would: with tests/python/segment.py of this repository.
 import argparse
 import asyncio
 import contextlib  # noqa: F401
+import math
 import os
 import statistics
 import sys
@@ -31,6 +32,8 @@ REQUESTS = {f"cmpl-{n:032x}-0-{n:08x}": 1 for n in range(512)}
 
 
 made_once = stepscope.span("made once")
+made_counter = stepscope.Counter("made once")
+counter, instant, recording, copysign = stepscope.counter, stepscope.instant, stepscope.recording, math.copysign
 
 
 @stepscope.traced
@@ -143,7 +146,12 @@ def main():
     statements = [
         "empty()",
         "stepscope.recording()",
+        "recording()",
+        "copysign(2.0, 1.0)",
+        "counter('counter', 1)",
         "stepscope.counter('counter', 1)",
+        "made_counter.set(1)",
+        "instant('instant')",
         "stepscope.instant('instant')",
         "stepscope.instant('instant', n=3)",
         "with contextlib.nullcontext(): pass",

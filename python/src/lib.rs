@@ -13,6 +13,7 @@ mod table;
 mod texts;
 mod tracks;
 mod values;
+mod vllm;
 
 use pyo3::prelude::*;
 
@@ -25,9 +26,15 @@ mod _stepscope {
         step_stream,
     };
     #[pymodule_export]
-    use super::recorder::{counter, duration, instant, moments, recording, request, served};
+    use super::recorder::{Counter, counter, duration, instant, moments, recording, request, served};
     #[pymodule_export]
     use super::span::{Span, span};
     #[pymodule_export]
     use super::tracks::Track;
+    #[pymodule_export]
+    use super::vllm::scheduling::Scheduling;
+    #[pymodule_export]
+    use super::vllm::section::Section;
+    #[pymodule_export]
+    use super::vllm::steps::Steps;
 }

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         BASIC,
         DETAIL,
         VERBOSE,
+        Counter,
         available,
         batch,
         counter,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASIC",
+    "Counter",
     "DETAIL",
     "VERBOSE",
     "available",
@@ -86,8 +88,9 @@ def __getattr__(name: str):
     if name in __all__:
         from stepscope import _api
 
-        # From now on it is found at once.
+        # From now on they are found at once, and quicker: Python remembers nothing of a module that has a __getattr__.
         globals().update({name: getattr(_api, name) for name in __all__})
+        globals().pop("__getattr__", None)
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

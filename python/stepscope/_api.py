@@ -19,6 +19,7 @@ leave = native.leave
 reason = native.reason
 
 #: The recorder: each says of itself what it takes (``help(stepscope.duration)``).
+Counter = native.Counter
 counter = native.counter
 duration = native.duration
 instant = native.instant
