@@ -33,6 +33,7 @@ REQUESTS = {f"cmpl-{n:032x}-0-{n:08x}": 1 for n in range(512)}
 
 made_once = stepscope.span("made once")
 made_counter = stepscope.Counter("made once")
+made_instant = stepscope.Instant("made once")
 counter, instant, recording, copysign = stepscope.counter, stepscope.instant, stepscope.recording, math.copysign
 
 
@@ -153,6 +154,7 @@ def main():
         "made_counter.set(1)",
         "instant('instant')",
         "stepscope.instant('instant')",
+        "made_instant.tell()",
         "stepscope.instant('instant', n=3)",
         "with contextlib.nullcontext(): pass",
         "with stepscope.span('span'): pass",

@@ -22,11 +22,11 @@ use pyo3::prelude::*;
 mod _stepscope {
     #[pymodule_export]
     use super::functions::{
-        available, claim_steps, describe, join, leave, library_path, load, reason, step_batch, step_begin, step_end,
-        step_stream,
+        available, claim_steps, describe, iterate, join, leave, library_path, load, reason, step_batch, step_begin,
+        step_end, step_stream,
     };
     #[pymodule_export]
-    use super::recorder::{Counter, counter, duration, instant, moments, recording, request, served};
+    use super::recorder::{Counter, Instant, counter, duration, instant, moments, recording, request, served};
     #[pymodule_export]
     use super::span::{Span, span};
     #[pymodule_export]

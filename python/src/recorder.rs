@@ -94,6 +94,35 @@ impl Counter {
     }
 }
 
+/// A moment that is told often: `full = stepscope.Instant("cache full")` once, then `full.tell()`.
+#[pyclass(frozen, module = "stepscope")]
+pub(crate) struct Instant {
+    name: u64,
+    category: u64,
+    level: Level,
+}
+
+#[pymethods]
+impl Instant {
+    #[new]
+    #[pyo3(signature = (name, /, cat=None, *, level=Level::BASIC))]
+    fn new(name: &Bound<'_, PyAny>, cat: Option<&Bound<'_, PyAny>>, level: Level) -> Self {
+        Self { name: texts::handle(name), category: texts::optional(cat), level }
+    }
+
+    /// It happens now, on the track of whoever calls. Arguments are a dictionary; what is none is not told.
+    #[pyo3(signature = (arguments=None, /))]
+    fn tell(&self, py: Python<'_>, arguments: Option<&Bound<'_, PyAny>>) {
+        if !is_wanted(&self.level) {
+            return;
+        }
+        let (begin, track) = ((table::current().now)(), tracks::number(py, None, recording()));
+        let Self { name, category, level: Level(level) } = *self;
+        let told = Told { shape: shape::INSTANT, level, begin, track, name, category, ..Told::NOTHING };
+        tell_with(told, arguments.and_then(|arguments| arguments.cast::<PyDict>().ok()));
+    }
+}
+
 #[inline]
 fn tell_counter(name: u64, category: u64, level: u32, value: &Bound<'_, PyAny>) {
     // A whole number is read at once; to read it as a float, Python makes one.
@@ -146,7 +175,11 @@ fn tell(
     name: &Bound<'_, PyAny>,
     arguments: Option<&Bound<'_, PyDict>>,
 ) {
-    told.track = tracks::current(name.py(), track).number(recording() >> 8);
+    told.track = tracks::number(name.py(), track, recording());
+    tell_with(told, arguments);
+}
+
+fn tell_with(told: Told, arguments: Option<&Bound<'_, PyDict>>) {
     match arguments {
         None => told.tell(&[]),
         Some(arguments) => {

@@ -169,6 +169,15 @@ pub(crate) fn is_current(py: Python<'_>, asked: Option<&Bound<'_, PyAny>>, stack
     Arc::ptr_eq(&current(py, asked), stack)
 }
 
+/// The number of the track that [`current`] would give, once this capture knows its name.
+pub(crate) fn number(py: Python<'_>, asked: Option<&Bound<'_, PyAny>>, recording: u64) -> u64 {
+    let is_threads = asked.is_none() && running_task(py).is_none();
+    if is_threads && OWN.with(|own| own.try_borrow().is_ok_and(|own| own.is_some())) {
+        return 0;
+    }
+    current(py, asked).number(recording >> 8)
+}
+
 fn of_thread(py: Python<'_>) -> Arc<Stack> {
     let own = OWN.with(|own| own.try_borrow().ok().and_then(|own| own.clone()));
     own.unwrap_or_else(|| {

@@ -21,7 +21,9 @@ or ``@stepscope.step`` above the function that runs one iteration. What happens 
     stepscope.served(iteration, {"cmpl-1": 512})
 
 from any thread, task or process of the engine; one that runs no iterations says ``join(role="source", label="router")``
-first. It is kept while a capture records; else each call is a look at one word, and ``recording()`` is 0. Threads and
+first. What is told often is made once, and then costs half: ``queue = stepscope.Counter("queue")`` and ``queue.set(12)``,
+``full = stepscope.Instant("cache full")`` and ``full.tell()`` or ``full.tell({"blocks": 7})``, and a span that is made once
+and entered again and again. It is kept while a capture records; else each call is a look at one word, and ``recording()`` is 0. Threads and
 asyncio tasks have tracks of their own, and so has what you give one: ``lane = stepscope.track("lane 1")``, then
 ``span("x", track=lane)``. ``flow_begin=7``, ``flow_step=7`` and ``flow_end=7`` draw an arrow through events. Names, categories
 and the names of arguments are meant to be few (8192 in a process); values may be anything: numbers and flags are kept,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         DETAIL,
         VERBOSE,
         Counter,
+        Instant,
         available,
         batch,
         counter,
@@ -63,6 +66,7 @@ __all__ = [
     "BASIC",
     "Counter",
     "DETAIL",
+    "Instant",
     "VERBOSE",
     "available",
     "batch",

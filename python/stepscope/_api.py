@@ -20,6 +20,7 @@ reason = native.reason
 
 #: The recorder: each says of itself what it takes (``help(stepscope.duration)``).
 Counter = native.Counter
+Instant = native.Instant
 counter = native.counter
 duration = native.duration
 instant = native.instant
