@@ -74,8 +74,9 @@ def vllm_pair():
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--batches", type=int, default=200)
-    arguments.add_argument("--calls", type=int, default=20_000)
+    # Short: one that lasts as long as a turn of the scheduler is interrupted more often than not on a busy machine.
+    arguments.add_argument("--batches", type=int, default=1_000)
+    arguments.add_argument("--calls", type=int, default=1_000)
     arguments.add_argument("--recording", action="store_true", help="wait for a window, and measure inside it")
     options = arguments.parse_args()
     code = stepscope.join(rank=0, world_size=1, engine="bench_hook")
