@@ -9,6 +9,7 @@ batches, as a sidecar would: with tests/python/segment.py of this repository.
 import argparse
 import asyncio
 import contextlib  # noqa: F401
+import math
 import os
 import statistics
 import sys
@@ -25,12 +26,15 @@ from bench_hook import empty, loop, nothing  # noqa: E402
 from stepscope._agent import native  # noqa: E402
 from stepscope.vllm import scheduler  # noqa: E402
 
-#: Calls of a batch: three records each have room in a ring.
-CALLS = 2_000
+#: Calls of a batch: three records each have room in a ring, and the longest are over well within a turn of the scheduler.
+CALLS = 500
 REQUESTS = {f"cmpl-{n:032x}-0-{n:08x}": 1 for n in range(512)}
 
 
 made_once = stepscope.span("made once")
+made_counter = stepscope.Counter("made once")
+made_instant = stepscope.Instant("made once")
+counter, instant, recording, copysign = stepscope.counter, stepscope.instant, stepscope.recording, math.copysign
 
 
 @stepscope.traced
@@ -131,7 +135,7 @@ class Bench:
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--batches", type=int, default=100)
+    arguments.add_argument("--batches", type=int, default=300)
     options = arguments.parse_args()
     os.environ.setdefault("STEPSCOPE_DIR", tempfile.mkdtemp(prefix="stepscope-bench-"))
     code = stepscope.join(role="source", label="bench")
@@ -143,8 +147,14 @@ def main():
     statements = [
         "empty()",
         "stepscope.recording()",
+        "recording()",
+        "copysign(2.0, 1.0)",
+        "counter('counter', 1)",
         "stepscope.counter('counter', 1)",
+        "made_counter.set(1)",
+        "instant('instant')",
         "stepscope.instant('instant')",
+        "made_instant.tell()",
         "stepscope.instant('instant', n=3)",
         "with contextlib.nullcontext(): pass",
         "with stepscope.span('span'): pass",
@@ -154,8 +164,8 @@ def main():
     ]
     rows = {statement: (loop_of(statement), CALLS) for statement in statements}
     rows["stepscope.served(1, REQUESTS)  # 512"] = loop_of("stepscope.served(1, REQUESTS)"), 30
-    rows["vLLM: schedule and update_from_output, no hooks"] = lambda calls: loop(plain, calls), 500
-    rows["vLLM: the same, hooked"] = lambda calls: loop(hooked, calls), 500
+    rows["vLLM: schedule and update_from_output, no hooks"] = lambda calls: loop(plain, calls), 300
+    rows["vLLM: the same, hooked"] = lambda calls: loop(hooked, calls), 300
     bench.measure(rows)
 
     async def in_a_task():

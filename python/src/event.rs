@@ -23,23 +23,26 @@ pub(crate) struct Told {
 }
 
 impl Told {
+    pub(crate) const NOTHING: Self = Self {
+        shape: 0,
+        depth: 0,
+        level: 0,
+        name: 0,
+        category: 0,
+        track: 0,
+        begin: 0,
+        end: 0,
+        value: 0.0,
+        device_ns: NONE,
+        flow: Flow::NONE,
+    };
+
     /// One of this name, about which nothing is known.
     pub(crate) fn named(name: &Bound<'_, PyAny>, category: Option<&Bound<'_, PyAny>>) -> Self {
-        Self {
-            shape: 0,
-            depth: 0,
-            level: 0,
-            name: texts::handle(name),
-            category: texts::optional(category),
-            track: 0,
-            begin: 0,
-            end: 0,
-            value: 0.0,
-            device_ns: NONE,
-            flow: Flow::NONE,
-        }
+        Self { name: texts::handle(name), category: texts::optional(category), ..Self::NOTHING }
     }
 
+    #[inline]
     pub(crate) fn tell(self, arguments: &[Argument]) {
         let event = Event {
             size: size_of::<Event>() as u32,
@@ -71,7 +74,7 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    const NONE: Self = Self { step: 0, number: 0 };
+    pub(crate) const NONE: Self = Self { step: 0, number: 0 };
 
     /// An event is a part of one arrow: of the first that is named.
     pub(crate) fn of(begin: Number, step: Number, end: Number) -> Self {
@@ -84,6 +87,7 @@ impl Flow {
 }
 
 /// A level: 1 to 3; what is none is 1.
+#[derive(Clone, Copy)]
 pub(crate) struct Level(pub(crate) u32);
 
 impl Level {

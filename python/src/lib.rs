@@ -13,6 +13,7 @@ mod table;
 mod texts;
 mod tracks;
 mod values;
+mod vllm;
 
 use pyo3::prelude::*;
 
@@ -21,13 +22,19 @@ use pyo3::prelude::*;
 mod _stepscope {
     #[pymodule_export]
     use super::functions::{
-        available, claim_steps, describe, join, leave, library_path, load, reason, step_batch, step_begin, step_end,
-        step_stream,
+        available, claim_steps, describe, iterate, join, leave, library_path, load, reason, step_batch, step_begin,
+        step_end, step_stream,
     };
     #[pymodule_export]
-    use super::recorder::{counter, duration, instant, moments, recording, request, served};
+    use super::recorder::{Counter, Instant, counter, duration, instant, moments, recording, request, served};
     #[pymodule_export]
     use super::span::{Span, span};
     #[pymodule_export]
     use super::tracks::Track;
+    #[pymodule_export]
+    use super::vllm::scheduling::Scheduling;
+    #[pymodule_export]
+    use super::vllm::section::Section;
+    #[pymodule_export]
+    use super::vllm::steps::Steps;
 }

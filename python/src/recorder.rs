@@ -2,6 +2,7 @@
 //!
 //! Not wanted, each is one look at the agent's word. A moment that does not exist is an error; nothing else raises.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
@@ -10,12 +11,16 @@ use pyo3::types::{PyDict, PyInt, PyList, PyString};
 
 use crate::event::{Flow, Level, Number, Told};
 use crate::table::{self, NONE, Request, shape};
+use crate::texts;
 use crate::tracks;
 use crate::values::{self, Arguments};
 
 /// What can happen to a request; its number is its place, from 1 on.
 const MOMENTS: [&str; 8] =
     ["arrived", "queued", "scheduled", "first_token", "preempted", "last_token", "finished", "aborted"];
+
+/// Requests that may end in one iteration without those behind them being looked at anew.
+const MOST_ENDED: usize = 16;
 
 /// The first of those by which all tokens are out.
 const LAST_TOKEN: u64 = 6;
@@ -26,6 +31,7 @@ pub(crate) fn recording() -> u64 {
     (table::current().recording)()
 }
 
+#[inline]
 fn is_wanted(level: &Level) -> bool {
     let recording = recording();
     recording != 0 && level.0 <= recording as u32 & 0xff
@@ -58,12 +64,71 @@ pub(crate) fn instant(
 #[pyfunction]
 #[pyo3(signature = (name, value, /, cat=None, *, level=Level::BASIC))]
 pub(crate) fn counter(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>, cat: Option<&Bound<'_, PyAny>>, level: Level) {
-    if !is_wanted(&level) {
-        return;
+    if is_wanted(&level) {
+        tell_counter(texts::handle(name), texts::optional(cat), level.0, value);
     }
-    if let Ok(value) = value.extract::<f64>() {
-        let told = Told { shape: shape::COUNTER, level: level.0, value, ..Told::named(name, cat) };
-        told.tell(&[]);
+}
+
+/// A counter that is told often: `queue = stepscope.Counter("queue")` once, then `queue.set(7)`.
+#[pyclass(frozen, module = "stepscope")]
+pub(crate) struct Counter {
+    name: u64,
+    category: u64,
+    level: Level,
+}
+
+#[pymethods]
+impl Counter {
+    #[new]
+    #[pyo3(signature = (name, /, cat=None, *, level=Level::BASIC))]
+    fn new(name: &Bound<'_, PyAny>, cat: Option<&Bound<'_, PyAny>>, level: Level) -> Self {
+        Self { name: texts::handle(name), category: texts::optional(cat), level }
+    }
+
+    /// Its value from now on. What is no number is not told.
+    #[pyo3(signature = (value, /))]
+    fn set(&self, value: &Bound<'_, PyAny>) {
+        if is_wanted(&self.level) {
+            tell_counter(self.name, self.category, self.level.0, value);
+        }
+    }
+}
+
+/// A moment that is told often: `full = stepscope.Instant("cache full")` once, then `full.tell()`.
+#[pyclass(frozen, module = "stepscope")]
+pub(crate) struct Instant {
+    name: u64,
+    category: u64,
+    level: Level,
+}
+
+#[pymethods]
+impl Instant {
+    #[new]
+    #[pyo3(signature = (name, /, cat=None, *, level=Level::BASIC))]
+    fn new(name: &Bound<'_, PyAny>, cat: Option<&Bound<'_, PyAny>>, level: Level) -> Self {
+        Self { name: texts::handle(name), category: texts::optional(cat), level }
+    }
+
+    /// It happens now, on the track of whoever calls. Arguments are a dictionary; what is none is not told.
+    #[pyo3(signature = (arguments=None, /))]
+    fn tell(&self, py: Python<'_>, arguments: Option<&Bound<'_, PyAny>>) {
+        if !is_wanted(&self.level) {
+            return;
+        }
+        let (begin, track) = ((table::current().now)(), tracks::number(py, None, recording()));
+        let Self { name, category, level: Level(level) } = *self;
+        let told = Told { shape: shape::INSTANT, level, begin, track, name, category, ..Told::NOTHING };
+        tell_with(told, arguments.and_then(|arguments| arguments.cast::<PyDict>().ok()));
+    }
+}
+
+#[inline]
+fn tell_counter(name: u64, category: u64, level: u32, value: &Bound<'_, PyAny>) {
+    // A whole number is read at once; to read it as a float, Python makes one.
+    let whole = value.cast_exact::<PyInt>().ok().and_then(|number| number.extract::<i64>().ok());
+    if let Some(value) = whole.map(|number| number as f64).or_else(|| value.extract().ok()) {
+        Told { shape: shape::COUNTER, level, name, category, value, ..Told::NOTHING }.tell(&[]);
     }
 }
 
@@ -110,7 +175,11 @@ fn tell(
     name: &Bound<'_, PyAny>,
     arguments: Option<&Bound<'_, PyDict>>,
 ) {
-    told.track = tracks::current(name.py(), track).number(recording() >> 8);
+    told.track = tracks::number(name.py(), track, recording());
+    tell_with(told, arguments);
+}
+
+fn tell_with(told: Told, arguments: Option<&Bound<'_, PyDict>>) {
     match arguments {
         None => told.tell(&[]),
         Some(arguments) => {
@@ -203,23 +272,69 @@ fn clamped(count: u64) -> u32 {
 /// The iteration whose number `step_begin` just returned computes so many tokens of each of these requests: `{id: tokens}`.
 #[pyfunction]
 pub(crate) fn served(iteration: Number, tokens: &Bound<'_, PyAny>) {
-    let Ok(tokens) = tokens.cast_exact::<PyDict>() else { return };
-    if recording() == 0 || iteration.or_zero() == 0 {
-        return;
-    }
-    let mut numbers = Vec::with_capacity(tokens.len());
-    let mut counts = Vec::with_capacity(tokens.len());
-    // Only texts and whole numbers are asked: nothing of Python's runs meanwhile, which could change the dictionary.
-    for (id, count) in tokens {
-        let (Ok(id), Ok(count)) = (id.cast::<PyString>(), count.cast::<PyInt>()) else { continue };
-        let Ok(count) = count.extract::<u32>() else { continue };
-        with_id(id, |_, number| numbers.push(number));
-        counts.push(count);
-    }
-    (table::current().served)(iteration.0, numbers.as_ptr(), counts.as_ptr(), numbers.len());
+    tell_served(iteration.or_zero(), tokens);
 }
 
-fn monotonic_ns() -> u64 {
+/// Requests of an iteration, as they were told last: most stand at the same place in the next one.
+struct Served {
+    ids: Vec<Py<PyString>>,
+    numbers: Vec<u64>,
+    counts: Vec<u32>,
+}
+
+static SERVED: Mutex<Served> = Mutex::new(Served { ids: Vec::new(), numbers: Vec::new(), counts: Vec::new() });
+
+pub(crate) fn tell_served(iteration: u64, tokens: &Bound<'_, PyAny>) {
+    let Ok(tokens) = tokens.cast_exact::<PyDict>() else { return };
+    if recording() == 0 || iteration == 0 {
+        return;
+    }
+    // Nobody waits: another thread may hold it while it waits for Python's lock, which this one has.
+    match SERVED.try_lock() {
+        Ok(mut served) => served.tell(iteration, tokens),
+        Err(_) => Served { ids: Vec::new(), numbers: Vec::new(), counts: Vec::new() }.tell(iteration, tokens),
+    }
+}
+
+impl Served {
+    fn tell(&mut self, iteration: u64, tokens: &Bound<'_, PyDict>) {
+        self.counts.clear();
+        // Only texts and whole numbers are asked: nothing of Python's runs meanwhile, which could change the dictionary.
+        for (id, count) in tokens {
+            let (Ok(id), Ok(count)) = (id.cast_into::<PyString>(), count.cast::<PyInt>()) else { continue };
+            let Ok(count) = count.extract::<u32>() else { continue };
+            let place = self.counts.len();
+            self.counts.push(count);
+            // The same object, which is kept alive here: its text needs not be looked at.
+            if self.ids.get(place).is_none_or(|known| known.as_ptr() != id.as_ptr()) {
+                self.put(place, id);
+            }
+        }
+        let count = self.counts.len();
+        self.ids.truncate(count);
+        self.numbers.truncate(count);
+        (table::current().served)(iteration, self.numbers.as_ptr(), self.counts.as_ptr(), count);
+    }
+
+    #[cold]
+    fn put(&mut self, place: usize, id: Bound<'_, PyString>) {
+        // A request that ended leaves a gap, into which the others move up.
+        let ahead = self.ids.iter().enumerate().skip(place).take(MOST_ENDED);
+        if let Some((at, _)) = ahead.into_iter().find(|(_, known)| known.as_ptr() == id.as_ptr()) {
+            self.ids.drain(place..at);
+            self.numbers.drain(place..at);
+            return;
+        }
+        let mut number = 0;
+        with_id(id.as_any(), |_, made| number = made);
+        self.ids.truncate(place);
+        self.numbers.truncate(place);
+        self.ids.push(id.unbind());
+        self.numbers.push(number);
+    }
+}
+
+pub(crate) fn monotonic_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     #[allow(unsafe_code, reason = "the system's clock")]
     // SAFETY: a place for the answer.

@@ -4,7 +4,7 @@
 //! again, by many threads and tasks at once, and within itself. Not wanted, entry and exit are a look at the agent's word
 //! and a count. One that is open when its capture ends is forgotten. Nothing here raises.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::intern;
@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::event::{Flow, Level, Number, Told};
-use crate::table::{self, shape};
+use crate::table::{self, Argument, NONE, shape};
 use crate::texts;
 use crate::tracks::{self, Left, Place, Stack};
 use crate::values::Arguments;
@@ -22,6 +22,8 @@ use crate::values::Arguments;
 pub(crate) struct Span {
     name: Py<PyAny>,
     category: Option<Py<PyAny>>,
+    /// Handles of the two, once they were asked for; 0: not yet, or none.
+    handles: [AtomicU64; 2],
     level: u32,
     track: Option<Py<PyAny>>,
     flow: Flow,
@@ -58,17 +60,12 @@ pub(crate) fn span(
     flow_end: Number,
     arguments: Option<Py<PyDict>>,
 ) -> Span {
-    Span {
-        name,
-        category: cat,
-        level: level.0,
-        track,
-        flow: Flow::of(flow_begin, flow_step, flow_end),
-        device_ns: device_ns.0,
-        arguments,
-        entered: AtomicUsize::new(0),
-        open: Mutex::new(Vec::new()),
-    }
+    let mut span = Span::plain(name, cat, level.0);
+    span.track = track;
+    span.flow = Flow::of(flow_begin, flow_step, flow_end);
+    span.device_ns = device_ns.0;
+    span.arguments = arguments;
+    span
 }
 
 #[pymethods]
@@ -93,7 +90,7 @@ impl Span {
     ) {
         let entered = self.entered.fetch_sub(1, Ordering::Relaxed);
         if let Some(open) = self.take(py, entered) {
-            self.end(py, open, kind);
+            self.end(py, open, &[], kind);
         }
     }
 
@@ -160,8 +157,59 @@ impl Span {
 }
 
 impl Span {
+    fn plain(name: Py<PyAny>, category: Option<Py<PyAny>>, level: u32) -> Self {
+        Self {
+            name,
+            category,
+            handles: [const { AtomicU64::new(0) }; 2],
+            level,
+            track: None,
+            flow: Flow::NONE,
+            device_ns: NONE,
+            arguments: None,
+            entered: AtomicUsize::new(0),
+            open: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// One that is entered and left by this module alone: by [`Span::enter`] and [`Span::leave`].
+    pub(crate) fn own(name: Py<PyAny>, category: Py<PyAny>, level: u32) -> Self {
+        Self::plain(name, Some(category), level)
+    }
+
+    /// Enters it if a capture wants it.
+    #[inline]
+    pub(crate) fn enter(&self, py: Python<'_>) -> bool {
+        let recording = (table::current().recording)();
+        let is_wanted = recording != 0 && self.level <= recording as u32 & 0xff;
+        if is_wanted {
+            self.begin(py, recording >> 8);
+        }
+        is_wanted
+    }
+
+    /// Leaves it if it was entered, and tells these arguments with it. Gives the time of that, or now.
+    pub(crate) fn leave(&self, py: Python<'_>, numbers: &[Argument], failure: Option<&Bound<'_, PyAny>>) -> u64 {
+        match self.take(py, 1) {
+            Some(open) => self.end(py, open, numbers, failure),
+            None => (table::current().now)(),
+        }
+    }
+
     fn asked<'py>(&'py self, py: Python<'py>) -> Option<&'py Bound<'py, PyAny>> {
         self.track.as_ref().map(|track| track.bind(py))
+    }
+
+    /// Of its name and its category.
+    fn handles(&self, py: Python<'_>) -> [u64; 2] {
+        let known = [0, 1].map(|place: usize| self.handles[place].load(Ordering::Relaxed));
+        if known[0] != 0 && (known[1] != 0 || self.category.is_none()) {
+            return known;
+        }
+        let category = self.category.as_ref().map(|category| category.bind(py));
+        let handles = [texts::handle(self.name.bind(py)), texts::optional(category)];
+        self.handles.iter().zip(handles).for_each(|(known, handle)| known.store(handle, Ordering::Relaxed));
+        handles
     }
 
     fn opened(&self) -> MutexGuard<'_, Vec<Open>> {
@@ -200,35 +248,36 @@ impl Span {
         (index < open.len()).then(|| open.remove(index))
     }
 
-    fn end(&self, py: Python<'_>, open: Open, failure: Option<&Bound<'_, PyAny>>) {
+    fn end(&self, py: Python<'_>, open: Open, numbers: &[Argument], failure: Option<&Bound<'_, PyAny>>) -> u64 {
         let end = (table::current().now)();
         let left = open.stack.leave(open.place);
         if (table::current().recording)() >> 8 != open.generation {
-            return;
+            return end;
         }
         let failure = failure.and_then(|kind| kind.getattr(intern!(py, "__name__")).ok());
         let (shape, depth) = match left {
-            Left::InTurn(depth) if Arc::ptr_eq(&tracks::current(py, self.asked(py)), &open.stack) => {
-                (shape::SPAN, depth)
-            }
+            Left::InTurn(depth) if tracks::is_current(py, self.asked(py), &open.stack) => (shape::SPAN, depth),
             _ => (shape::DURATION, 0),
         };
         // A thread's own track has no number: from elsewhere it lands on the calling thread's.
         let track = open.stack.number(open.generation);
+        let [name, category] = self.handles(py);
         let told = Told {
             shape,
             depth,
             level: self.level,
+            name,
+            category,
             track,
             begin: open.begin,
             end,
             device_ns: open.device_ns,
             flow: open.flow,
-            ..Told::named(self.name.bind(py), self.category.as_ref().map(|category| category.bind(py)))
+            ..Told::NOTHING
         };
         if self.arguments.is_none() && open.arguments.is_none() && failure.is_none() {
-            told.tell(&[]);
-            return;
+            told.tell(numbers);
+            return end;
         }
         let mut arguments = Arguments::new();
         if let Some(given) = &self.arguments {
@@ -242,6 +291,7 @@ impl Span {
             arguments.push(texts::handle(intern!(py, "error").as_any()), &name);
         }
         told.tell(arguments.get());
+        end
     }
 }
 

@@ -40,6 +40,13 @@ pub(crate) struct Argument {
     pub(crate) value: u64,
 }
 
+impl Argument {
+    /// A whole number.
+    pub(crate) fn unsigned(key: u64, value: u64) -> Self {
+        Self { key, kind: argument::UNSIGNED, bytes: 0, value }
+    }
+}
+
 /// Kinds of an [`Argument`].
 pub(crate) mod argument {
     pub(crate) const UNSIGNED: u32 = 1;

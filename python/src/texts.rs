@@ -1,8 +1,10 @@
 //! Handles of names, categories and keys: a text is interned once, and known by its Python object from then on.
 //!
 //! A table of fixed size, which keeps its objects alive, so that an address is one text's for as long as it stands there.
-//! What does not stand there is interned by the agent, which gives the same handle for the same text.
+//! What does not stand there is interned by the agent, which gives the same handle for the same text. It is read without a
+//! lock: an entry is whole where its version was even, and the same one, before and behind the look at it.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
@@ -16,38 +18,74 @@ const ENTRIES: usize = 1024;
 /// Longer texts are not kept.
 const LONGEST_KEPT: usize = 240;
 
-struct Kept {
-    text: Py<PyString>,
-    handle: u64,
+/// Aligned, so that it lies on one line of the cache.
+#[repr(align(32))]
+struct Entry {
+    /// Odd: it is being written.
+    version: AtomicU64,
+    /// Address of the text's object; 0: none.
+    text: AtomicUsize,
+    handle: AtomicU64,
 }
 
-static KEPT: Mutex<[Option<Kept>; ENTRIES]> = Mutex::new([const { None }; ENTRIES]);
+static KEPT: [Entry; ENTRIES] =
+    [const { Entry { version: AtomicU64::new(0), text: AtomicUsize::new(0), handle: AtomicU64::new(0) } }; ENTRIES];
+
+/// What keeps the objects of [`KEPT`] alive. Whoever writes there holds it.
+static ALIVE: Mutex<[Option<Py<PyString>>; ENTRIES]> = Mutex::new([const { None }; ENTRIES]);
+
+impl Entry {
+    #[inline]
+    fn handle_of(&self, text: usize) -> Option<u64> {
+        // SYNC version: acquire pairs with the release at the end of `write`.
+        let before = self.version.load(Ordering::Acquire);
+        let (found, handle) = (self.text.load(Ordering::Relaxed), self.handle.load(Ordering::Relaxed));
+        // SYNC version: what was read above is not of a later `write` if the version is still the same.
+        fence(Ordering::Acquire);
+        (found == text && before & 1 == 0 && self.version.load(Ordering::Relaxed) == before).then_some(handle)
+    }
+
+    /// Only by whoever holds [`ALIVE`].
+    fn write(&self, text: usize, handle: u64) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        self.text.store(text, Ordering::Relaxed);
+        self.handle.store(handle, Ordering::Relaxed);
+        self.version.store(version.wrapping_add(2), Ordering::Release);
+    }
+}
 
 /// The handle of a text; what is no text is known by what it says of itself. 0: no room.
+#[inline]
 pub(crate) fn handle(object: &Bound<'_, PyAny>) -> u64 {
-    let Ok(text) = object.cast_exact::<PyString>() else {
-        return values::text_of(object, intern);
-    };
+    let address = object.as_ptr() as usize;
     // Objects are 16 bytes apart.
-    let index = (text.as_ptr() as usize >> 4) % ENTRIES;
-    {
-        let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = kept[index].as_ref()
-            && known.text.as_ptr() == text.as_ptr()
-        {
-            return known.handle;
-        }
+    let index = (address >> 4) % ENTRIES;
+    match KEPT[index].handle_of(address) {
+        Some(handle) => handle,
+        None => learn(object, index),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn learn(object: &Bound<'_, PyAny>, index: usize) -> u64 {
     let handle = values::text_of(object, intern);
+    let Ok(text) = object.cast_exact::<PyString>() else { return handle };
     if handle != 0 && text.len().is_ok_and(|length| length <= LONGEST_KEPT) {
-        let entry = Some(Kept { text: text.clone().unbind(), handle });
-        // Dropped behind the lock.
-        let _before = std::mem::replace(&mut KEPT.lock().unwrap_or_else(PoisonError::into_inner)[index], entry);
+        let mut alive = ALIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        KEPT[index].write(text.as_ptr() as usize, handle);
+        let before = alive[index].replace(text.clone().unbind());
+        drop(alive);
+        // Nobody finds it here any more.
+        drop(before);
     }
     handle
 }
 
 /// The handle of an optional text; 0: none.
+#[inline]
 pub(crate) fn optional(object: Option<&Bound<'_, PyAny>>) -> u64 {
     object.filter(|object| !object.is_none()).map_or(0, handle)
 }

@@ -28,7 +28,6 @@ const MANY_TASKS: usize = 1024;
 const FIRST_NUMBER: u64 = 0x5059_0000_0000_0001;
 
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(FIRST_NUMBER);
-static NEXT_SPAN: AtomicU64 = AtomicU64::new(1);
 
 /// A track, and what is open on it.
 pub(crate) struct Stack {
@@ -38,7 +37,14 @@ pub(crate) struct Stack {
     name: u64,
     /// The capture it was named in.
     named: AtomicU64,
-    open: Mutex<Vec<Place>>,
+    open: Mutex<Spans>,
+}
+
+/// The spans that are open on a track, outermost first.
+struct Spans {
+    places: Vec<Place>,
+    /// How many ever were.
+    entered: u64,
 }
 
 /// A span that is open.
@@ -58,7 +64,8 @@ pub(crate) enum Left {
 
 impl Stack {
     fn new(number: u64, name: u64) -> Arc<Self> {
-        Arc::new(Self { number, name, named: AtomicU64::new(0), open: Mutex::new(Vec::new()) })
+        let open = Mutex::new(Spans { places: Vec::new(), entered: 0 });
+        Arc::new(Self { number, name, named: AtomicU64::new(0), open })
     }
 
     /// A track that is no thread's.
@@ -77,23 +84,24 @@ impl Stack {
     /// A span opens; `None`: too many are.
     pub(crate) fn enter(&self, generation: u64) -> Option<Place> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.len() >= DEEPEST {
+        if open.places.len() >= DEEPEST {
             return None;
         }
-        let place = Place { span: NEXT_SPAN.fetch_add(1, Ordering::Relaxed), generation };
-        open.push(place);
+        open.entered = open.entered.wrapping_add(1);
+        let place = Place { span: open.entered, generation };
+        open.places.push(place);
         Some(place)
     }
 
     /// It closes.
     pub(crate) fn leave(&self, place: Place) -> Left {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.last() == Some(&place) {
-            open.pop();
-            let around = open.iter().filter(|other| other.generation == place.generation).count();
+        if open.places.last() == Some(&place) {
+            open.places.pop();
+            let around = open.places.iter().filter(|other| other.generation == place.generation).count();
             return Left::InTurn(around as u16);
         }
-        open.retain(|other| *other != place);
+        open.places.retain(|other| *other != place);
         Left::OutOfTurn
     }
 }
@@ -150,6 +158,24 @@ pub(crate) fn current(py: Python<'_>, asked: Option<&Bound<'_, PyAny>>) -> Arc<S
         return track.get().0.clone();
     }
     of_task(py).unwrap_or_else(|| of_thread(py))
+}
+
+/// Whether this is the track that [`current`] would give.
+pub(crate) fn is_current(py: Python<'_>, asked: Option<&Bound<'_, PyAny>>, stack: &Arc<Stack>) -> bool {
+    if asked.is_none() && stack.number == 0 && running_task(py).is_none() {
+        return OWN
+            .with(|own| own.try_borrow().is_ok_and(|own| own.as_ref().is_some_and(|own| Arc::ptr_eq(own, stack))));
+    }
+    Arc::ptr_eq(&current(py, asked), stack)
+}
+
+/// The number of the track that [`current`] would give, once this capture knows its name.
+pub(crate) fn number(py: Python<'_>, asked: Option<&Bound<'_, PyAny>>, recording: u64) -> u64 {
+    let is_threads = asked.is_none() && running_task(py).is_none();
+    if is_threads && OWN.with(|own| own.try_borrow().is_ok_and(|own| own.is_some())) {
+        return 0;
+    }
+    current(py, asked).number(recording >> 8)
 }
 
 fn of_thread(py: Python<'_>) -> Arc<Stack> {
@@ -219,6 +245,10 @@ impl Asyncio {
 
 fn running_task(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
     let asyncio = Asyncio::get(py)?;
+    // No task runs anywhere: to ask further is most of what a span would cost.
+    if asyncio.tasks.as_ref().is_some_and(|tasks| tasks.bind(py).is_empty()) {
+        return None;
+    }
     // Outside of a loop `current_task` raises.
     let running = asyncio.running_loop.bind(py).call0().ok().filter(|running| !running.is_none())?;
     match &asyncio.tasks {

@@ -19,6 +19,8 @@ leave = native.leave
 reason = native.reason
 
 #: The recorder: each says of itself what it takes (``help(stepscope.duration)``).
+Counter = native.Counter
+Instant = native.Instant
 counter = native.counter
 duration = native.duration
 instant = native.instant

@@ -35,6 +35,10 @@ def step_end():
     return None
 
 
+def iterate(function, inside, arguments, keywords):
+    return function(*arguments, **keywords)
+
+
 def leave():
     return None
 
@@ -63,6 +67,20 @@ MOMENTS = ("arrived", "queued", "scheduled", "first_token", "preempted", "last_t
 def request(_id, moment, /, **_named):
     if moment not in MOMENTS:
         raise ValueError(f"moment {moment!r}: expected one of {list(MOMENTS)}")
+
+
+class Counter:
+    def __init__(self, _name, /, _cat=None, **_named):
+        pass
+
+    set = _nothing
+
+
+class Instant:
+    def __init__(self, _name, /, _cat=None, **_named):
+        pass
+
+    tell = _nothing
 
 
 class track:

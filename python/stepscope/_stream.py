@@ -13,3 +13,12 @@ def tell(native) -> None:
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
     if cuda is not None and cuda.is_initialized() and not cuda.is_current_stream_capturing():
         native.step_stream(cuda.current_stream().cuda_stream)
+
+
+def teller(native):
+    """What calls :func:`tell`; None where this PyTorch was built for no device that has streams of this kind."""
+    backend = getattr(getattr(sys.modules.get("torch"), "backends", None), "cuda", None)
+    is_built = getattr(backend, "is_built", None)
+    if is_built is not None and not is_built():
+        return None
+    return lambda: tell(native)

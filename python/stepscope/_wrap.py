@@ -123,23 +123,21 @@ def _wrap_coroutine(function, source: Source):
 
 
 def _wrap_variadic(function, source: Source):
-    def begin():
-        nonlocal begin, end
-        begin, end = source.start()
-        return begin()
+    def run(*passed):
+        nonlocal run
+        run = native.iterate if source.start()[0] is native.step_begin else no_iteration
+        return run(*passed)
 
-    end = no_end
+    inside = source.inside
 
     def iteration(*args, **kwargs):
-        if begin():
-            source.inside()
-        try:
-            # Passing an empty dictionary on makes another one.
-            return function(*args, **kwargs) if kwargs else function(*args)
-        finally:
-            end()
+        return run(function, inside, args, kwargs)
 
     return iteration
+
+
+def no_iteration(function, _inside, arguments, keywords):
+    return function(*arguments, **keywords)
 
 
 #: A wrapper with the function's own parameters: passing any arguments on would cost as much again as all the rest.

@@ -76,6 +76,67 @@ print(1.9e6 < took_ns < 2.1e6)
             ],
         )
 
+    def test_what_was_made_once_tells_the_same_from_the_first_capture_on_and_nothing_outside_of_one(self):
+        out = self.recorded("""
+depth, fine = stepscope.Counter("depth", "c"), stepscope.Counter("fine", level=stepscope.VERBOSE)
+full = stepscope.Instant("full", cat="c")
+depth.set(1); full.tell()
+for _ in range(2):
+    seen.start()
+    depth.set(2); depth.set(2.5); depth.set("no number"); depth.set(2**80); fine.set(1)
+    full.tell(); full.tell({"blocks": 7}); full.tell(5)
+    seen.stop()
+    print([(event["name"], event["category"], event["end"] if event["shape"] == "counter" else event["arguments"])
+           for event in seen.events()])
+async def main():
+    seen.start(); full.tell()
+    print([event["track"] != 0 for event in seen.drain() if event["kind"] == "event"])
+asyncio.run(main())
+""")
+        counted = [("depth", "c", 2.0), ("depth", "c", 2.5), ("depth", "c", float(2**80))]
+        told = counted + [("full", "c", {}), ("full", "c", {"blocks": 7}), ("full", "c", {})]
+        self.assertEqual(out, [str(told)] * 2 + ["[True]"])
+
+    def test_names_that_are_made_anew_each_time_by_many_threads_are_never_mistaken_for_each_other(self):
+        out = self.recorded("""
+seen.start()
+def tell(thread):
+    for n in range(400):
+        stepscope.counter("name " + str(n % 7), n % 7)
+threads = [threading.Thread(target=tell, args=(thread,)) for thread in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+events = seen.events()
+print(len(events), all(event["name"] == f"name {event['end']:.0f}" for event in events))
+""")
+        self.assertEqual(out, ["2400 True"])
+
+    def test_which_requests_an_iteration_computes_is_right_however_its_batch_changes(self):
+        out = self.recorded("""
+import random
+ids = [f"cmpl-{n}" for n in range(60)]
+rnd = random.Random(5)
+batch, iteration, wrong = dict.fromkeys(ids[:20], 1), 0, 0
+seen.start()
+for iteration in range(1, 200):
+    change = rnd.random()
+    if change < 0.2: batch.pop(rnd.choice(list(batch)), None)
+    elif change < 0.4: batch[rnd.choice(ids)] = rnd.randrange(1, 500)
+    elif change < 0.5: batch = dict(rnd.sample(list(batch.items()), len(batch)))
+    elif change < 0.6: batch = {str(id.encode(), "ascii") if rnd.random() < 0.5 else id: n for id, n in batch.items()}
+    if not batch: batch = {"last": 3}
+    stepscope.served(iteration, batch)
+    told = {}
+    for record in seen.drain():
+        if record["kind"] == "served": told.update(record["tokens"])
+    for id, count in batch.items():
+        stepscope.request(id, "queued")
+    numbers = [record["request"] for record in seen.drain() if record["kind"] == "request"]
+    wrong += told != dict(zip(numbers, batch.values()))
+print(iteration, wrong)
+""")
+        self.assertEqual(out, ["199 0"])
+
     def test_a_request_is_told_by_its_id_and_a_moment_that_does_not_exist_is_an_error_even_while_nobody_captures(self):
         out = self.recorded("""
 for id in ("r", "s"):

@@ -10,8 +10,8 @@ import segment
 import served
 
 PROCESSES, THREADS, TASKS, ROUNDS = 4, 16, 50, 40
-#: A ring per thread, and one for the tasks.
-SEGMENT_BYTES = 15 << 20
+#: A ring per thread, and one for the tasks that holds all they tell: a sidecar may be kept from draining for that long.
+SEGMENT_BYTES = 24 << 20
 
 CODE = """
 import asyncio, os, sys, threading

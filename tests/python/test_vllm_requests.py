@@ -172,6 +172,50 @@ print([(span["name"], span["category"], span["arguments"]) for span in spans])
         update = ("update_from_output", "scheduler", {})
         self.assertEqual(out[4], str([batch, update, batch, update, last, update]))
 
+    def test_the_cache_is_a_counter_of_its_own_changes_too_and_nothing_is_missed_for_long(self):
+        out = self.engine("""
+from types import SimpleNamespace
+class Pooled(AsyncScheduler):
+    def get_kv_cache_usage(self): return self.use
+s = Pooled(config(), 2)
+s.use, queue = 0.0, SimpleNamespace(num_free_blocks=10)
+s.kv_cache_manager = SimpleNamespace(block_pool=SimpleNamespace(free_block_queue=queue))
+seen = segment.own()
+s.add_request(Request("a", output_tokens=10**9))
+def used(): return [event["end"] for event in seen.events() if event["name"] == "kv cache use"]
+seen.start()
+step(s, 3); print(used())
+s.use, queue.num_free_blocks = 0.1, 9
+step(s, 3); print(used())
+s.use = 0.2  # and nothing else shows it
+step(s, 40); print(used())
+seen.start()
+step(s, 3); print(used())
+""")
+        self.assertEqual(out, ["[0.0]", "[0.1]", "[0.2]", "[0.2]"])
+
+    def test_a_scheduler_that_raises_is_a_span_with_its_error_and_the_next_ones_are_whole(self):
+        out = self.engine("""
+class Failing(AsyncScheduler): pass
+s = Failing(config(), 2)
+seen = segment.own()
+seen.start()
+s.add_request(Request("a", output_tokens=9))
+step(s)
+s.waiting = s.running = None
+for failing in (lambda: s.schedule(), lambda: s.update_from_output(None, None)):
+    try: failing()
+    except (TypeError, AttributeError) as error: print(type(error).__name__)
+s.waiting, s.running = [], [s.requests["a"]]
+step(s)
+print([(event["name"], event["depth"], event["arguments"]) for event in seen.events("span")])
+print(plugin.plugin.problems)
+""")
+        batch = {"tokens": 1, "requests": 1}
+        whole = [("schedule", 0, batch), ("update_from_output", 0, {})]
+        raised = [("schedule", 0, {"error": "TypeError"}), ("update_from_output", 0, {"error": "AttributeError"})]
+        self.assertEqual(out, ["TypeError", "AttributeError", str(whole + raised + whole), "{}"])
+
     def test_where_the_engine_core_is_the_rank_nothing_joins_twice(self):
         out = self.engine("""
 import os

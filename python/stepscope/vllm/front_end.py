@@ -12,6 +12,7 @@ waits for all tasks of a loop, or closes it, does not meet one of ours.
 import asyncio
 import time
 from time import monotonic_ns
+from types import MappingProxyType
 
 from stepscope.vllm.identity import api_server
 from stepscope.vllm.scheduler import FINISHED, LAST_TOKEN
@@ -22,6 +23,8 @@ OUTPUTS_MODULE = "vllm.v1.engine.output_processor"
 CATEGORY = "api server"
 DETAIL = 2
 LAG_PERIOD_S = 0.3
+#: Outputs are processed, and no request is finished yet.
+NOTHING = MappingProxyType({})
 
 
 class LoopLag:
@@ -101,23 +104,38 @@ def _hooks(processor_class) -> dict:
         return add(self, request, prompt, parent_req, request_index, queue)
 
     def hooked_finish_request(self, req_state):
-        if self._stepscope_finished is not None:
-            self._stepscope_finished[req_state.request_id] = req_state
+        finished = self._stepscope_finished
+        if finished is not None:
+            if finished is NOTHING:
+                finished = self._stepscope_finished = {}
+            finished[req_state.request_id] = req_state
         return finish(self, req_state)
 
+    section = None
+
     def hooked_process_outputs(self, engine_core_outputs, *args, **kwargs):
-        native = plugin.native
-        if native is None or not native.recording():
+        nonlocal section
+        if section is None:
+            if plugin.native is None:
+                return process(self, engine_core_outputs, *args, **kwargs)
+            section = plugin.native.Section("process_outputs", CATEGORY, DETAIL, "outputs")
+        if not section.begin():
             return process(self, engine_core_outputs, *args, **kwargs)
-        self._stepscope_finished = {}
-        with native.span("process_outputs", CATEGORY, level=DETAIL, outputs=len(engine_core_outputs)):
-            processed = process(self, engine_core_outputs, *args, **kwargs)
-        finished, self._stepscope_finished = self._stepscope_finished, None
+        self._stepscope_finished = NOTHING
         try:
-            for request_id in processed.reqs_to_abort:
-                _stopped(native, request_id, finished.get(request_id))
-        except Exception as error:
-            plugin.problem("stop strings", error)
+            processed = process(self, engine_core_outputs, *args, **kwargs)
+        except BaseException as error:
+            self._stepscope_finished = None
+            section.failed(error)
+            raise
+        section.end(len(engine_core_outputs))
+        finished, self._stepscope_finished = self._stepscope_finished, None
+        if processed.reqs_to_abort:
+            try:
+                for request_id in processed.reqs_to_abort:
+                    _stopped(plugin.native, request_id, finished.get(request_id))
+            except Exception as error:
+                plugin.problem("stop strings", error)
         return processed
 
     return {

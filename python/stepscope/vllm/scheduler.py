@@ -6,7 +6,8 @@ it begins. Kept are a few numbers, on vLLM's own request object, which takes the
 token nothing is done: a first token is looked for only while some request awaits its own.
 
 While a capture records there are besides: how many requests run and wait and how much of the KV cache is in use, whenever that
-changes, and of each iteration the gap since the step before, and spans of ``schedule`` and ``update_from_output``.
+changes, and of each iteration the gap since the step before, and spans of ``schedule`` and ``update_from_output``. That is
+done natively (``Scheduling``): it is for each iteration.
 
 Times are the monotonic clock's; ``arrival_time`` is the wall clock's, and taken by its age.
 """
@@ -37,6 +38,10 @@ EXPECTED = {
 }
 
 
+#: What ``Scheduling.begin`` says of a capture that knows nothing yet.
+NEW_CAPTURE = 2
+
+
 class Life:
     """A request in flight."""
 
@@ -63,51 +68,36 @@ class Life:
 class Watch:
     """What is kept of one scheduler."""
 
+    __slots__ = ("native", "course", "awaiting")
+
     def __init__(self, native):
         self.native = native
-        self.capture = 0
+        #: What is done for each iteration.
+        self.course = native.Scheduling(CATEGORY, DETAIL)
         #: Requests that were scheduled and have no token yet, by id.
         self.awaiting = {}
-        self.returned_ns = 0
-        self.had_work = False
-        self.gap_ns = 0
-        #: What the counters stand at in this capture.
-        self.counted = {}
-        self.schedule_span = native.span("schedule", CATEGORY, level=DETAIL)
-        self.update_span = native.span("update_from_output", CATEGORY, level=DETAIL)
 
     def added(self, scheduler, request):
         # Not the next part of a streamed prompt: that is the request which is there already.
         if scheduler.requests.get(request.request_id) is request:
+            self.course.changes()
             life = request._stepscope_life = Life(request)
             self.tell(request, life)
 
-    def begins(self, scheduler):
-        """Before each ``schedule``: whether a capture records. A new one is told of all that is in flight."""
-        recording = self.native.recording()
-        if recording:
-            self.gap_ns = monotonic_ns() - self.returned_ns
-            if recording >> 8 != self.capture:
-                self.capture = recording >> 8
-                self.counted.clear()
-                for request in scheduler.requests.values():
-                    life = getattr(request, "_stepscope_life", None)
-                    if life is not None:
-                        self.tell(request, life)
-        return recording
+    def took_up(self, scheduler):
+        """A new capture is told of all that is in flight."""
+        for request in scheduler.requests.values():
+            life = getattr(request, "_stepscope_life", None)
+            if life is not None:
+                self.tell(request, life)
 
-    def scheduled(self, scheduler, output, recording):
+    def run(self, scheduler, output):
+        """Some requests of a batch are new or resumed."""
         now = monotonic_ns()
-        cached = output.scheduled_cached_reqs
         for new in output.scheduled_new_reqs:
             self.runs(scheduler, new.req_id, now, new.num_computed_tokens)
-        if cached.resumed_req_ids:
-            for request_id in cached.resumed_req_ids:
-                self.runs(scheduler, request_id, now, 0)
-        has_work = output.total_num_scheduled_tokens > 0
-        if recording:
-            self.count(scheduler, has_work)
-        self.returned_ns, self.had_work = now, has_work
+        for request_id in output.scheduled_cached_reqs.resumed_req_ids:
+            self.runs(scheduler, request_id, now, 0)
 
     def runs(self, scheduler, request_id, now, computed_tokens):
         """Computed for the first time, or again."""
@@ -122,6 +112,7 @@ class Watch:
         self.happened(request, life, SCHEDULED, now)
 
     def preempted(self, request):
+        self.course.changes()
         life = getattr(request, "_stepscope_life", None)
         if life is not None:
             life.skips = len(life.moments) >= MOST_KEPT
@@ -147,6 +138,7 @@ class Watch:
 
     def freed(self, request):
         """It ends: as it is due, or given up."""
+        self.course.changes()
         life = getattr(request, "_stepscope_life", None)
         if life is None:
             return
@@ -177,21 +169,6 @@ class Watch:
     @staticmethod
     def tokens(request, life):
         return life.prompt_tokens, request.num_output_tokens, life.cached_tokens
-
-    def count(self, scheduler, has_work):
-        running, waiting = scheduler.get_request_counts()
-        self.stands_at("requests running", running)
-        self.stands_at("requests waiting", waiting)
-        self.stands_at("kv cache use", scheduler.get_kv_cache_usage())
-        if has_work and self.had_work:
-            self.native.counter("step gap ms", self.gap_ns / 1e6, CATEGORY)
-
-    def stands_at(self, name, value):
-        """A counter keeps its value until it is told another one."""
-        if self.counted.get(name) != value:
-            self.counted[name] = value
-            self.native.counter(name, value, CATEGORY)
-
 
 def install(module) -> None:
     """Puts the hooks on ``Scheduler``; none at all if it is not what we know."""
@@ -232,19 +209,24 @@ def _hooks(scheduler_class) -> dict:
         watch = self._stepscope_watch
         if watch is None:
             return schedule(self, throttle_prefills)
-        recording = 0
+        records = watch.course.begin()
+        if records == NEW_CAPTURE:
+            try:
+                watch.took_up(self)
+            except Exception as error:
+                plugin.problem("schedule", error)
         try:
-            recording = watch.begins(self)
-        except Exception as error:
-            plugin.problem("schedule", error)
-        if recording:
-            with watch.schedule_span as span:
-                output = schedule(self, throttle_prefills)
-                span.set(tokens=output.total_num_scheduled_tokens, requests=len(output.num_scheduled_tokens))
-        else:
             output = schedule(self, throttle_prefills)
+        except BaseException as error:
+            watch.course.failed(error)
+            raise
         try:
-            watch.scheduled(self, output, recording)
+            news = bool(output.scheduled_new_reqs or output.scheduled_cached_reqs.resumed_req_ids)
+            if records:
+                tokens, requests = output.total_num_scheduled_tokens, len(output.num_scheduled_tokens)
+                watch.course.scheduled(self, tokens, requests, news)
+            if news:
+                watch.run(self, output)
         except Exception as error:
             plugin.problem("schedule", error)
         return output
@@ -253,9 +235,13 @@ def _hooks(scheduler_class) -> dict:
         watch = self._stepscope_watch
         if watch is None:
             return update(self, scheduler_output, model_runner_output)
-        if watch.native.recording():
-            with watch.update_span:
+        if watch.course.updates():
+            try:
                 outputs = update(self, scheduler_output, model_runner_output)
+            except BaseException as error:
+                watch.course.failed(error)
+                raise
+            watch.course.updated()
         else:
             outputs = update(self, scheduler_output, model_runner_output)
         if watch.awaiting:

@@ -29,7 +29,7 @@ DUMMY = 1
 def install(worker_base) -> None:
     """Puts the hooks on ``WorkerWrapperBase``; none at all if it is not what we know."""
     wrapper_class = worker_base.WorkerWrapperBase
-    if getattr(wrapper_class, "_stepscope_rank", None) is not None:
+    if "_stepscope_steps" in vars(wrapper_class):
         return
     sample = getattr(getattr(worker_base, "WorkerBase", None), "sample_tokens", None)
     missing = [name for name in ("init_device", "execute_model", "shutdown") if name not in vars(wrapper_class)]
@@ -42,8 +42,7 @@ def install(worker_base) -> None:
             plugin.hooks = "off"
             raise TypeError(f"this vLLM's {method!r} does not take {arguments}: no steps will be seen")
     hooks = _hooks(wrapper_class)
-    wrapper_class._stepscope_rank = False
-    wrapper_class._stepscope_open = False
+    wrapper_class._stepscope_steps = None
     for name, hook in hooks.items():
         setattr(wrapper_class, name, hook)
     plugin.hooks = "installed"
@@ -54,85 +53,55 @@ def _hooks(wrapper_class) -> dict:
     checked, which spares a tuple and a dictionary for each call."""
     init_device, execute, shut_down = wrapper_class.init_device, wrapper_class.execute_model, wrapper_class.shutdown
     sample, dummy = vars(wrapper_class).get("sample_tokens"), vars(wrapper_class).get("execute_dummy_batch")
-    native, count = None, None
-    ends_alone = serves = False
+    ends_alone = False
 
     def hooked_init_device(self, *args, **kwargs):
-        nonlocal native, count, ends_alone, serves
+        nonlocal ends_alone
         result = init_device(self, *args, **kwargs)
         try:
             joined = _become_rank(self)
             if joined is not None:
-                native, count, ends_alone = joined
-                serves = plugin.rank["first"]
-                self._stepscope_rank = True
+                self._stepscope_steps, ends_alone = joined
         except Exception as error:
             plugin.problem("join", error)
         return result
 
-    def tell_stream():
-        try:
-            _stream.tell(native)
-        except Exception as error:
-            plugin.problem("time on the device", error)
-
-    def tell_served(iteration, scheduled):
-        try:
-            native.served(iteration, scheduled.num_scheduled_tokens)
-        except Exception as error:
-            plugin.problem("requests of an iteration", error)
-
     def hooked_execute_model(self, scheduler_output):
-        if not self._stepscope_rank:
-            return execute(self, scheduler_output)
-        work = False
-        try:
-            work = scheduler_output.total_num_scheduled_tokens > 0
-            if work and (iteration := native.step_begin()):
-                native.step_batch(*count(scheduler_output))
-                if serves:
-                    tell_served(iteration, scheduler_output)
-                tell_stream()  # last, so that nothing of ours lies between it and the work
-        except Exception as error:
-            plugin.problem("execute_model", error)
-        if not work:
+        steps = self._stepscope_steps
+        if steps is None or not steps.begin(scheduler_output):
             return execute(self, scheduler_output)
         try:
             output = execute(self, scheduler_output)
         except BaseException:
-            native.step_end()
+            steps.end()
             raise
-        if output is None and not ends_alone:
-            self._stepscope_open = True  # sample_tokens follows
-        else:
-            self._stepscope_open = False
-            native.step_end()
-        return output
+        if output is not None or ends_alone:
+            steps.end()
+        return output  # if it is none, sample_tokens follows
 
     def hooked_sample_tokens(self, grammar_output):
         try:
             return sample(self, grammar_output) if sample else self.worker.sample_tokens(grammar_output)
         finally:
-            if self._stepscope_open:
-                self._stepscope_open = False
-                native.step_end()
+            steps = self._stepscope_steps
+            if steps is not None:
+                steps.end()
 
     def hooked_execute_dummy_batch(self, *args, **kwargs):
-        if not self._stepscope_rank:
+        steps = self._stepscope_steps
+        if steps is None:
             return dummy(self, *args, **kwargs) if dummy else self.worker.execute_dummy_batch(*args, **kwargs)
-        if native.step_begin():
-            native.step_batch(0, 0, 0, 0, DUMMY)
-            tell_stream()
+        steps.begin_dummy()
         try:
             return dummy(self, *args, **kwargs) if dummy else self.worker.execute_dummy_batch(*args, **kwargs)
         finally:
-            native.step_end()
+            steps.end()
 
     def hooked_shutdown(self, *args, **kwargs):
-        if self._stepscope_rank:
-            self._stepscope_rank = False
+        if self._stepscope_steps is not None:
+            self._stepscope_steps = None
             plugin.released()
-            native.leave()
+            plugin.native.leave()
         return shut_down(self, *args, **kwargs)
 
     return {
@@ -145,8 +114,8 @@ def _hooks(wrapper_class) -> dict:
 
 
 def _become_rank(wrapper):
-    """Joins, once the worker knows its place. Gives the native calls, what counts a batch, and whether
-    ``execute_model`` is a whole iteration; or None when the worker's steps can't be seen, and says why."""
+    """Joins, once the worker knows its place. Gives its iterations, and whether ``execute_model`` is a whole one; or None
+    when the worker's steps can't be seen, and says why."""
     from stepscope import _api
     from stepscope._agent import native
 
@@ -168,26 +137,21 @@ def _become_rank(wrapper):
         return None
     plugin.rank = who
     plugin.uses(native)
-    return native, _counter(), config.model_config.runner_type == "pooling"
+    steps = native.Steps(_counter(), _stream.teller(native), plugin.problem, who["first"])
+    return steps, config.model_config.runner_type == "pooling"
 
 
 def _counter():
-    """What counts a batch: requests and tokens of prefill, requests and tokens of decode. It is vLLM's own count, but for
-    a batch of nothing but decode: most are, and that is seen without Python passing over every request."""
+    """vLLM's own count of a batch: requests and tokens of prefill, requests and tokens of decode."""
     from vllm.v1.utils import compute_iteration_details
 
     def count(scheduled):
-        try:
-            if not scheduled.scheduled_new_reqs and 0 not in scheduled.scheduled_cached_reqs.num_output_tokens:
-                return 0, 0, len(scheduled.num_scheduled_tokens), scheduled.total_num_scheduled_tokens
-        except AttributeError:
-            pass  # a vLLM that calls them otherwise; it can count them itself
         details = compute_iteration_details(scheduled)
-        return (
+        return [
             details.num_ctx_requests,
             details.num_ctx_tokens,
             details.num_generation_requests,
             details.num_generation_tokens,
-        )
+        ]
 
     return count

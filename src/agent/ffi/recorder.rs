@@ -252,13 +252,20 @@ fn level_of(event_level: u32) -> u64 {
 ///
 /// # Safety
 /// Null, or so many arguments whose texts have the bytes that they say.
-unsafe fn with_arguments(arguments: *const CArgument, count: usize, f: impl FnOnce(&[ArgumentValue<'_>])) {
-    let given = if arguments.is_null() {
-        &[]
-    } else {
-        // SAFETY: by contract.
-        unsafe { std::slice::from_raw_parts(arguments, count) }
-    };
+#[inline(always)]
+unsafe fn with_arguments(arguments: *const CArgument, count: usize, f: impl Fn(&[ArgumentValue<'_>])) {
+    if arguments.is_null() || count == 0 {
+        // Most have none, and the place for them is half a kilobyte.
+        return f(&[]);
+    }
+    // SAFETY: by contract.
+    unsafe { with_some_arguments(std::slice::from_raw_parts(arguments, count), f) }
+}
+
+/// # Safety
+/// Their texts have the bytes that they say.
+#[inline(never)]
+unsafe fn with_some_arguments(given: &[CArgument], f: impl Fn(&[ArgumentValue<'_>])) {
     let mut taken = [const { ArgumentValue::Nothing }; MAX_ARGUMENTS];
     let mut used: usize = 0;
     for argument in given {

@@ -1,0 +1,128 @@
+//! `Steps`: the iterations of a worker. What is in one is worked out inside an open window alone.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::exceptions::PyAttributeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::recorder;
+use crate::table;
+
+/// A dummy batch, as `step_batch` calls it.
+const DUMMY: u32 = 1;
+
+/// The iterations of one worker.
+#[pyclass(frozen, module = "stepscope")]
+pub(crate) struct Steps {
+    /// vLLM's count of a batch that is not of decode alone: requests and tokens of prefill, and of decode.
+    count: Py<PyAny>,
+    /// Tells which stream of a device an iteration works on. `None`: there is none.
+    stream: Option<Py<PyAny>>,
+    /// Hears what went wrong, and where.
+    problem: Py<PyAny>,
+    /// Tells which requests an iteration computes.
+    serves: bool,
+    /// An iteration has begun and not ended.
+    open: AtomicBool,
+}
+
+#[pymethods]
+impl Steps {
+    #[new]
+    fn new(count: Py<PyAny>, stream: Option<Py<PyAny>>, problem: Py<PyAny>, serves: bool) -> Self {
+        Self { count, stream, problem, serves, open: AtomicBool::new(false) }
+    }
+
+    /// Before each `execute_model`: whether this batch is an iteration, which has begun then.
+    fn begin(&self, scheduled: &Bound<'_, PyAny>) -> bool {
+        let total = scheduled.getattr(intern!(scheduled.py(), "total_num_scheduled_tokens"));
+        let total = match total.and_then(|total| total.extract::<i64>()) {
+            Ok(total) => total,
+            Err(error) => {
+                self.went_wrong(scheduled.py(), "execute_model", error);
+                return false;
+            }
+        };
+        if total <= 0 {
+            return false;
+        }
+        self.open.store(true, Ordering::Relaxed);
+        let iteration = (table::current().step_begin)();
+        if iteration != 0 {
+            self.tell(scheduled, iteration, total);
+        }
+        true
+    }
+
+    /// A dummy batch begins.
+    fn begin_dummy(&self, py: Python<'_>) {
+        self.open.store(true, Ordering::Relaxed);
+        if (table::current().step_begin)() != 0 {
+            (table::current().step_batch)(0, 0, 0, 0, DUMMY);
+            self.tell_stream(py);
+        }
+    }
+
+    /// The iteration that has begun ends, if one has.
+    fn end(&self) {
+        if self.open.load(Ordering::Relaxed) {
+            self.open.store(false, Ordering::Relaxed);
+            (table::current().step_end)();
+        }
+    }
+}
+
+impl Steps {
+    fn tell(&self, scheduled: &Bound<'_, PyAny>, iteration: u64, total: i64) {
+        let py = scheduled.py();
+        if let Err(error) = self.tell_batch(scheduled, iteration, total) {
+            self.went_wrong(py, "execute_model", error);
+            return;
+        }
+        self.tell_stream(py); // last, so that nothing of ours lies between it and the work
+    }
+
+    fn tell_batch(&self, scheduled: &Bound<'_, PyAny>, iteration: u64, total: i64) -> PyResult<()> {
+        let tokens = scheduled.getattr(intern!(scheduled.py(), "num_scheduled_tokens"));
+        // Most batches are of nothing but decode, and that is seen without passing over every request in Python.
+        let counts = match is_all_decode(scheduled) {
+            Ok(true) => [0, 0, tokens.as_ref().map_or(0, |tokens| tokens.len().unwrap_or(0)) as i64, total],
+            // A vLLM that calls them otherwise can count them itself.
+            Err(error) if !error.is_instance_of::<PyAttributeError>(scheduled.py()) => return Err(error),
+            _ => self.count.bind(scheduled.py()).call1((scheduled,))?.extract()?,
+        };
+        let [a, b, c, d] = counts.map(|count| u32::try_from(count.max(0)).unwrap_or(u32::MAX));
+        (table::current().step_batch)(a, b, c, d, 0);
+        if self.serves {
+            match tokens {
+                Ok(tokens) => recorder::tell_served(iteration, &tokens),
+                Err(error) => self.went_wrong(scheduled.py(), "requests of an iteration", error),
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_stream(&self, py: Python<'_>) {
+        if let Some(stream) = &self.stream
+            && let Err(error) = stream.bind(py).call0()
+        {
+            self.went_wrong(py, "time on the device", error);
+        }
+    }
+
+    #[cold]
+    fn went_wrong(&self, py: Python<'_>, place: &str, error: PyErr) {
+        // It only counts and logs: if that fails too, there is nobody left to tell.
+        let _ = self.problem.bind(py).call1((place, error.into_value(py)));
+    }
+}
+
+fn is_all_decode(scheduled: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = scheduled.py();
+    if scheduled.getattr(intern!(py, "scheduled_new_reqs"))?.is_truthy()? {
+        return Ok(false);
+    }
+    let made = scheduled.getattr(intern!(py, "scheduled_cached_reqs"))?.getattr(intern!(py, "num_output_tokens"))?;
+    Ok(!made.contains(0)?)
+}
