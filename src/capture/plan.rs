@@ -41,6 +41,7 @@ pub(super) fn make(
         max_events: cap("max_events", request.max_events, options.max_events)?,
         max_bytes: cap("max_bytes", request.max_bytes, options.max_bytes)?,
     };
+    cap("hold_ms", request.hold_ms, milliseconds(options.max_wait))?;
     let chosen = choose(request, collector)?;
     let mut profiling = Profiling {
         profiler,
@@ -55,6 +56,7 @@ pub(super) fn make(
     }
     let plan = Plan {
         begin,
+        was_held: request.hold_ms.is_some(),
         max_iterations,
         profiling,
         leads,
@@ -89,6 +91,8 @@ pub(super) fn manifest(request: &StartRequest, plan: &Plan, window: Window) -> M
         accepted_at: jiff::Timestamp::now().to_string(),
         accepted_at_ns: realtime_ns(),
         wall_clock_stepped_ns: 0,
+        held: request.hold_ms.is_some(),
+        agreed_at_ns: None,
         finished_at: None,
         profile_prefix: request.profile_prefix.clone(),
         profiler: plan.profiling.profiler.as_str().into(),

@@ -7,9 +7,9 @@ use axum::http::{Extensions, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::profile::{noted, read_wait};
+use super::profile::{noted, read_wait, started};
 use crate::capture::export::Export;
-use crate::capture::manifest::Manifest;
+use crate::capture::manifest::{CaptureId, Manifest};
 use crate::capture::request::{CaptureError, ReportFormat};
 use crate::service::body::read_query;
 use crate::service::error::ApiError;
@@ -46,6 +46,22 @@ pub async fn show(State(state): State<AppState>, id: Id, RawQuery(query): RawQue
         manifest = state.captures.wait(&manifest.capture_id, patience).await?;
     }
     Ok(Json(manifest.as_ref()).into_response())
+}
+
+/// Opens one that is held.
+pub async fn open(
+    State(state): State<AppState>,
+    id: Id,
+    RawQuery(query): RawQuery,
+    extensions: Extensions,
+) -> Result<Json<Value>, ApiError> {
+    let id = CaptureId(name(id)?);
+    let note = noted(&extensions);
+    note.capture(&id.0);
+    let fields = fields(query)?;
+    note.asked(fields.known(&["start_iteration"]));
+    let first = fields.number(&["start_iteration"])?.map(|(_, first)| first);
+    Ok(Json(started(&*state.captures.open(id, first).await?)))
 }
 
 /// Removes it, with its files.
