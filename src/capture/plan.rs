@@ -41,7 +41,6 @@ pub(super) fn make(
         max_events: cap("max_events", request.max_events, options.max_events)?,
         max_bytes: cap("max_bytes", request.max_bytes, options.max_bytes)?,
     };
-    cap("hold_ms", request.hold_ms, milliseconds(options.max_wait))?;
     let chosen = choose(request, collector)?;
     let mut profiling = Profiling {
         profiler,

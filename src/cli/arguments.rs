@@ -100,7 +100,6 @@ pub enum Command {
     /// stepscope run --target http://a:8001 --target http://b:8001/v1 --out prof -- ./bench.sh
     ///
     /// stepscope run --targets replicas.txt --phase -- ./bench.sh
-    #[command(verbatim_doc_comment)]
     Run(Box<RunArguments>),
     /// Say that a measured phase begins or ends, from inside `run --phase`
     ///

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::spread;
+use super::group;
 use super::peer::{Peer, Started};
 use super::phase::{Field, Phase};
 use super::record::{ArtifactRecord, CaptureRecord, RankRecord};
@@ -54,6 +55,7 @@ pub(super) async fn collect(
         record
     });
     phase.record.captures = join_all(all).await;
+    group::say(&mut phase.record.captures, &phase.shared);
     let opened = |capture: &CaptureRecord| capture.ranks.iter().filter_map(|rank| rank.opened_at_ns).min();
     phase.record.skew.opened_ns = spread(phase.record.captures.iter().filter_map(opened));
     if merged && !stop.is_cancelled() {
@@ -128,6 +130,9 @@ async fn until_over(peer: &Peer, id: &str, record: &mut CaptureRecord, until: In
                 let capture: Capture = serde_json::from_value(json.clone()).unwrap_or_default();
                 fill(record, &capture, &json);
                 failures = 0;
+                if capture.state == "cancelled" && capture.reason.is_none() {
+                    record.warnings.push("it was stopped before its window opened".into());
+                }
                 if capture.is_final() {
                     return capture.state != "cancelled";
                 }

@@ -4,8 +4,9 @@
 //! either sees. Each sidecar agrees with its own ranks alone; the number they all get lies behind what any of them has
 //! begun, by as much as they make until the last of them was told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::record::{CaptureRecord, RankRecord};
 use crate::client::StartBody;
 use crate::client::types::Status;
 
@@ -16,10 +17,12 @@ const ALLOWANCE_SECONDS: f64 = 0.5;
 const LEAST: u64 = 2;
 
 type Key = (String, String);
+/// The targets of each group, by their place.
+pub(super) type Groups = BTreeMap<Key, Vec<usize>>;
 
 /// Targets that have to begin at one iteration, by group.
-pub(super) fn shared(seen: &[(usize, &Status)]) -> BTreeMap<Key, Vec<usize>> {
-    let mut groups: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
+pub(super) fn shared(seen: &[(usize, &Status)]) -> Groups {
+    let mut groups = Groups::new();
     for &(target, status) in seen {
         let mut here: BTreeMap<Key, (u32, u32)> = BTreeMap::new();
         for rank in status.ranks.iter().filter(|rank| rank.role == "rank") {
@@ -46,6 +49,32 @@ pub(super) fn first_iteration(key: &Key, seen: &[&Status], wanted: &StartBody) -
     let rate = ranks().map(|r| r.iterations_per_second).fold(0.0, f64::max);
     let ahead = ((rate * ALLOWANCE_SECONDS).ceil() as u64).max(LEAST);
     begun.saturating_add(ahead.max(wanted.delay_iterations.unwrap_or(0).saturating_add(1)))
+}
+
+/// Says of each capture what the others of its group mean to it: which of them have ranks that it misses, and whether all
+/// began at one iteration.
+pub(super) fn say(captures: &mut [CaptureRecord], shared: &Groups) {
+    for (key, targets) in shared {
+        let members: Vec<usize> = (0..captures.len()).filter(|&at| targets.contains(&captures[at].target)).collect();
+        let ranks = |at: usize, captures: &[CaptureRecord]| -> Vec<RankRecord> {
+            captures[at].ranks.iter().filter(|r| (&r.job, &r.group) == (&key.0, &key.1)).cloned().collect()
+        };
+        let first =
+            |at: usize, captures: &[CaptureRecord]| ranks(at, captures).iter().filter_map(|r| r.first_iteration).min();
+        let firsts: BTreeSet<Option<u64>> = members.iter().map(|&at| first(at, captures)).collect();
+        for &at in &members {
+            let others = members.iter().filter(|&&other| other != at);
+            let there: Vec<String> = others
+                .map(|&other| {
+                    let numbers: Vec<u32> = ranks(other, captures).iter().map(|r| r.rank).collect();
+                    format!("ranks {numbers:?} at {}", captures[other].url)
+                })
+                .collect();
+            let how =
+                if firsts.len() == 1 { "all began at one iteration" } else { "they did not begin at one iteration" };
+            captures[at].warnings.push(format!("group {} spans targets: {}; {how}", key.1, there.join(", ")));
+        }
+    }
 }
 
 #[cfg(test)]

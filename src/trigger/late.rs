@@ -12,6 +12,9 @@ use super::peer::{Called, Failed, Peer, Ready, Started};
 
 /// How long an answer that is of no use any more may take.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How often one is called off that does not say that it heard.
+const TRIES: u32 = 5;
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// What came of a call that was given up.
 #[derive(Debug, Clone)]
@@ -57,6 +60,7 @@ impl Late {
     /// A target whose opening call was not answered in time.
     pub(super) fn opening(&self, peer: &Arc<Peer>, phase: usize, ready: &Ready, task: JoinHandle<Called<Started>>) {
         let there = peer.clone();
+        // A stop by its id ends a capture whether it opened before or not: its opening need not be listened for.
         let id = match ready {
             Ready::Sidecar { id, .. } => Some(id.clone()),
             Ready::Engine(_) => None,
@@ -71,12 +75,7 @@ impl Late {
                     Err(failed) => format!("it started after {after} and could not be stopped: {}", failed.error),
                 };
             };
-            // Its id is known: it is stopped at once, and again should it have opened behind that.
-            let words = off(&there, &id, "it was not known to be open").await;
-            if task.await.is_ok_and(|called| called.outcome.is_ok()) {
-                return off(&there, &id, "it opened late").await;
-            }
-            words
+            off(&there, &id, "whether it opened was not known").await
         };
         self.add(peer, phase, tokio::spawn(listen));
     }
@@ -97,7 +96,7 @@ impl Late {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => {
                     task.abort();
-                    "no answer until the end of the run; a capture that a sidecar holds lapses by itself".into()
+                    "no answer until the end of the run: a capture that is held lapses by itself, an open one ends by its caps".into()
                 }
             };
             came.push(Came { target, phase, words });
@@ -106,9 +105,17 @@ impl Late {
     }
 }
 
+/// Until it is off, or nobody is there to be told.
 async fn off(peer: &Peer, id: &str, why: &str) -> String {
-    match peer.call_off(id, PATIENCE).await {
-        Ok(()) => format!("{why}: capture {id} was called off"),
-        Err(failed) => format!("{why}, and capture {id} could not be called off: {}", failed.error),
+    let mut tries = TRIES;
+    loop {
+        tries -= 1;
+        let Err(failed) = peer.call_off(id, PATIENCE).await else {
+            return format!("{why}: capture {id} was called off");
+        };
+        if tries == 0 || failed.status.is_some_and(|status| status < 500) {
+            return format!("{why}, and capture {id} could not be called off: {}", failed.error);
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }

@@ -151,7 +151,9 @@ impl Peer {
                     return Ok(Ready::Sidecar { id, held, status, sent, capture });
                 }
                 // The phase before still drains.
-                Err(failed) if failed.status == Some(409) && again => tokio::time::sleep(AGAIN).await,
+                Err(failed) if failed.status == Some(409) && again && Instant::now() + AGAIN * 2 < until => {
+                    tokio::time::sleep(AGAIN).await;
+                }
                 Err(failed) => return Err(failed),
             }
         }

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::clock::{Moment, spread};
-use super::group;
+use super::group::{self, Groups};
 use super::late::Late;
 use super::peer::{Called, Failed, Peer, Ready, Started};
 use super::record::{CallRecord, PhaseRecord, Skew};
@@ -34,6 +36,8 @@ pub(super) struct Field {
     /// For an engine's stop, and for captures to be done.
     pub wait: Duration,
     pub late: Late,
+    /// Nobody wants to wait for starts any longer.
+    pub hurry: CancellationToken,
 }
 
 /// A phase, open or over.
@@ -45,6 +49,8 @@ pub(super) struct Phase {
     /// With the place of its target.
     pub started: Vec<(usize, Started)>,
     pub warnings: Vec<String>,
+    /// Groups that span targets.
+    pub shared: Groups,
 }
 
 /// Starts all targets.
@@ -53,7 +59,7 @@ pub(super) async fn open(field: Arc<Field>, number: usize, name: Option<String>)
     let mut phase = Phase::default();
     (phase.record.phase, phase.record.name) = (number, name);
     let ready = prepare(&field, number, began).await;
-    let firsts = agree(&field, &ready, &mut phase.warnings).await;
+    let firsts = agree(&field, &ready, &mut phase).await;
     let deadline = Instant::now() + field.timeout;
     let calls = ready.into_iter().zip(&field.peers).enumerate().map(|(at, (ready, peer))| {
         let (peer, field, first) = (peer.clone(), field.clone(), firsts[at]);
@@ -99,24 +105,39 @@ async fn prepare(field: &Arc<Field>, number: usize, began: Moment) -> Vec<Result
         })
         .collect();
     let waits = tasks.into_iter().zip(&field.peers).map(|(mut task, peer)| async move {
-        match tokio::time::timeout_at(deadline, &mut task).await {
-            Ok(Ok(ready)) => ready,
-            Ok(Err(error)) => Err(Failed::new(error.to_string())),
-            Err(_) => {
+        match field.within(deadline, &mut task).await {
+            Some(Ok(ready)) => ready,
+            Some(Err(error)) => Err(Failed::new(error.to_string())),
+            None => {
                 field.late.preparing(peer, number, began, task);
-                Err(timed_out(field.timeout))
+                Err(field.too_late())
             }
         }
     });
     join_all(waits).await
 }
 
-fn timed_out(timeout: Duration) -> Failed {
-    Failed::new(format!("no answer within {} s", timeout.as_secs_f64()))
+impl Field {
+    /// What the task gives by then.
+    async fn within<T>(&self, deadline: Instant, task: &mut JoinHandle<T>) -> Option<Result<T, JoinError>> {
+        tokio::select! {
+            biased;
+            outcome = task => Some(outcome),
+            () = tokio::time::sleep_until(deadline) => None,
+            () = self.hurry.cancelled() => None,
+        }
+    }
+
+    fn too_late(&self) -> Failed {
+        Failed::new(match self.hurry.is_cancelled() {
+            true => "interrupted before it answered".into(),
+            false => format!("no answer within {} s", self.timeout.as_secs_f64()),
+        })
+    }
 }
 
 /// For hosts of one group the iteration at which they all begin.
-async fn agree(field: &Field, ready: &[Result<Ready, Failed>], warnings: &mut Vec<String>) -> Vec<Option<u64>> {
+async fn agree(field: &Field, ready: &[Result<Ready, Failed>], phase: &mut Phase) -> Vec<Option<u64>> {
     let mut firsts = vec![None; ready.len()];
     let held = |(at, ready): (usize, &Result<Ready, Failed>)| match ready {
         Ok(Ready::Sidecar { status, held: true, .. }) => Some((at, status.as_ref().clone())),
@@ -124,14 +145,15 @@ async fn agree(field: &Field, ready: &[Result<Ready, Failed>], warnings: &mut Ve
     };
     let seen: Vec<(usize, Status)> = ready.iter().enumerate().filter_map(held).collect();
     let seen: Vec<(usize, &Status)> = seen.iter().map(|(at, status)| (*at, status)).collect();
-    for (key, targets) in group::shared(&seen) {
+    phase.shared = group::shared(&seen);
+    for (key, targets) in &phase.shared {
         // What they said before others were waited for is old by now.
         let now = join_all(targets.iter().map(|&at| field.peers[at].status(field.timeout))).await;
         let now: Vec<Status> = now.into_iter().flatten().collect();
-        let first = group::first_iteration(&key, &now.iter().collect::<Vec<_>>(), &field.wanted);
-        for at in targets {
+        let first = group::first_iteration(key, &now.iter().collect::<Vec<_>>(), &field.wanted);
+        for &at in targets {
             if firsts[at].replace(first).is_some_and(|other| other != first) {
-                warnings.push(format!(
+                phase.warnings.push(format!(
                     "{} has ranks of several groups that span hosts: only one of them begins at one iteration; name it with --job",
                     field.peers[at].base
                 ));
@@ -146,7 +168,7 @@ async fn opened(
     number: usize,
     peer: &Arc<Peer>,
     ready: Result<Ready, Failed>,
-    task: Option<tokio::task::JoinHandle<Called<Started>>>,
+    task: Option<JoinHandle<Called<Started>>>,
     deadline: Instant,
     began: Moment,
 ) -> Called<Started> {
@@ -162,12 +184,12 @@ async fn opened(
         (Err(error), _) => return failed(error),
         (Ok(_), None) => return failed(Failed::new("it was not called")),
     };
-    let called = match tokio::time::timeout_at(deadline, &mut task).await {
-        Ok(Ok(called)) => called,
-        Ok(Err(error)) => failed(Failed::new(error.to_string())),
-        Err(_) => {
+    let called = match field.within(deadline, &mut task).await {
+        Some(Ok(called)) => called,
+        Some(Err(error)) => failed(Failed::new(error.to_string())),
+        None => {
             field.late.opening(peer, number, &ready, task);
-            return failed(timed_out(field.timeout));
+            return failed(field.too_late());
         }
     };
     if let (Err(_), Ready::Sidecar { id, .. }) = (&called.outcome, ready) {

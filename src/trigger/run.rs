@@ -18,7 +18,7 @@ use super::late::Late;
 use super::peer::Peer;
 use super::phase::{self, Field, Phase};
 use super::record::{CommandRecord, Record};
-use super::signals::{self, Signals};
+use super::signals::{self, Arrived, Signals};
 use super::targets::{Target, TargetError};
 use super::{folder, text};
 use crate::client::StartBody;
@@ -94,6 +94,7 @@ pub async fn run(wanted: Wanted, say: &(dyn Fn(&str) + Sync)) -> Result<Outcome,
         timeout: wanted.timeout,
         wait: wanted.wait,
         late: Late::default(),
+        hurry: CancellationToken::new(),
     });
     let shown = wanted.out.as_ref().map_or_else(|| "a folder here".into(), |out| out.display().to_string());
     let folder = folder::make(wanted.out.as_deref()).map_err(place(&format!("can't write into {shown}")))?;
@@ -148,12 +149,9 @@ impl Trigger<'_> {
         };
         if self.control.is_none() {
             self.open(None);
-            self.settle().await;
-            while let Some(arrived) = self.signals.arrived() {
+            if let Some(Arrived { signal, .. }) = self.settle_or_signal().await {
                 self.interrupted = true;
-                record.signal = Some(arrived.signal);
-            }
-            if let Some(signal) = record.signal {
+                record.signal = Some(signal);
                 (self.say)(&format!("{} before the command was started: it is not run", signals::name(signal)));
                 return (Ended::Signal(signal), record);
             }
@@ -197,12 +195,7 @@ impl Trigger<'_> {
                     if arrived.was_sent {
                         running.pass_on(arrived.signal);
                     }
-                    if !std::mem::replace(&mut self.interrupted, true) {
-                        (self.say)(&format!("{}: the capture is stopped", signals::name(arrived.signal)));
-                    }
-                    if matches!(self.stage, Stage::Open(_)) {
-                        self.close(ABORT);
-                    }
+                    self.interrupt(arrived.signal);
                 }
                 phase = under_way(&mut self.stage) => self.arrived(phase),
                 said = said(&mut self.control), if self.is_at_rest() => self.hear(said),
@@ -273,6 +266,32 @@ impl Trigger<'_> {
         if let Some(reply) = self.answer.take() {
             let _ = reply.send(answer);
         }
+    }
+
+    /// No capture goes on, whatever the command does.
+    fn interrupt(&mut self, signal: i32) {
+        if !std::mem::replace(&mut self.interrupted, true) && !matches!(self.stage, Stage::Idle) {
+            (self.say)(&format!("{}: the capture is stopped", signals::name(signal)));
+        }
+        self.field.hurry.cancel();
+        if matches!(self.stage, Stage::Open(_)) {
+            self.close(ABORT);
+        }
+    }
+
+    /// Waits for what is under way; a signal meanwhile cuts it short.
+    async fn settle_or_signal(&mut self) -> Option<Arrived> {
+        let mut first = None;
+        while !self.is_at_rest() {
+            tokio::select! {
+                phase = under_way(&mut self.stage) => self.arrived(phase),
+                arrived = self.signals.next() => {
+                    first.get_or_insert(arrived);
+                    self.interrupt(arrived.signal);
+                }
+            }
+        }
+        first.or_else(|| self.signals.arrived())
     }
 
     /// Waits for what is under way.

@@ -4,7 +4,7 @@
 //! several sidecars can be brought to the edge one after the other, and open at one moment.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::capture::files::Job;
 use crate::capture::hold::Held;
@@ -35,7 +35,9 @@ impl Manager {
         if self.files.try_send(Job::Hold(Box::new(manifest.clone()))).is_err() {
             return Err(StartError::Busy);
         }
-        let until_ns = monotonic_ns().saturating_add(hold_ms.saturating_mul(1_000_000));
+        // Never longer than a window is waited for.
+        let hold = Duration::from_millis(hold_ms).min(self.options.max_wait);
+        let until_ns = monotonic_ns().saturating_add(u64::try_from(hold.as_nanos()).unwrap_or(u64::MAX));
         self.held = Some(Held::new(request, manifest, until_ns));
         self.shared.held_by(self.holder());
         Ok(())
