@@ -55,6 +55,7 @@ fn wanted(arguments: RunArguments, say: &dyn Fn(&str)) -> Result<Wanted, UsageEr
         window: arguments.window.body(),
         timeout: Duration::from_secs_f64(arguments.timeout),
         wait: Duration::from_secs_f64(arguments.wait),
+        trusted: arguments.cacert.filter(|path| !path.as_os_str().is_empty()),
         out: arguments.out,
         by_phase: arguments.phase,
         merge: !arguments.no_merge,

@@ -25,6 +25,9 @@ pub struct RunArguments {
     /// Bearer token of the targets; better set in the variable, since arguments can be seen by others
     #[arg(long, env = "STEPSCOPE_TOKEN", hide_env_values = true)]
     pub token: Option<SecretString>,
+    /// Certificates (PEM) to trust instead of the system's, where a target speaks HTTPS
+    #[arg(long, value_name = "FILE", env = "STEPSCOPE_CACERT", hide_env_values = true)]
+    pub cacert: Option<PathBuf>,
     /// How long a target may take to be armed, and to open
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     pub timeout: f64,

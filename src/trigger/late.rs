@@ -27,12 +27,20 @@ pub(super) struct Came {
 /// All that is still listened for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Late {
-    tasks: Arc<Mutex<Vec<(usize, usize, JoinHandle<String>)>>>,
+    waiting: Arc<Mutex<Vec<Waiting>>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    target: usize,
+    phase: usize,
+    task: JoinHandle<String>,
 }
 
 impl Late {
     fn add(&self, peer: &Peer, phase: usize, task: JoinHandle<String>) {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push((peer.index, phase, task));
+        let waiting = Waiting { target: peer.index, phase, task };
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(waiting);
     }
 
     /// A target that was not at the edge in time.
@@ -88,9 +96,9 @@ impl Late {
 
     /// What has come by then; what has not is left, and said.
     pub(super) async fn settle(&self, until: Instant) -> Vec<Came> {
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         let mut came = Vec::new();
-        for (target, phase, mut task) in tasks {
+        for Waiting { target, phase, mut task } in waiting {
             let words = match tokio::time::timeout_at(until, &mut task).await {
                 Ok(Ok(words)) => words,
                 Ok(Err(error)) => error.to_string(),

@@ -1,5 +1,6 @@
 //! One target while it is called: told apart, brought to the edge, opened, stopped. What it answers is told as it came.
 
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -92,8 +93,8 @@ fn accepted(answer: Result<Answer, CallError>) -> Result<Answer, Failed> {
 
 impl Peer {
     /// Nothing is sent yet.
-    pub(super) fn new(index: usize, target: &Target) -> Result<Self, TargetError> {
-        let client = Client::unhurried(&target.base, target.token.clone()).map_err(|error| {
+    pub(super) fn new(index: usize, target: &Target, trusted: Option<&Path>) -> Result<Self, TargetError> {
+        let client = Client::unhurried(&target.base, target.token.clone(), trusted).map_err(|error| {
             TargetError::Address(crate::client::endpoint::BadEndpoint {
                 given: target.base.clone(),
                 reason: error.to_string(),
@@ -126,17 +127,18 @@ impl Peer {
             return Ok(Ready::Engine(protocol));
         }
         let answer = self.client.get("stepscope/v1/status", patience).await?;
-        let status = answer.json().filter(|json| answer.is_ok() && json["stepscope_version"].is_string());
-        let Some(status) = status else {
-            // A sidecar that wants a token has our shape of an error.
+        let said = answer.json().filter(|json| answer.is_ok() && json["stepscope_version"].is_string());
+        // A sidecar that asks for a token has our shape of an error. It may take a start without one all the same.
+        let closed = matches!(answer.status, 401 | 403) && answer.reason().is_some();
+        if said.is_none() && !closed {
             if protocol.is_some() || answer.reason().is_some() {
                 return Err(Failed::of_answer(&answer));
             }
             let _ = self.protocol.set(Protocol::Vllm);
             return Ok(Ready::Engine(Protocol::Vllm));
-        };
+        }
         let _ = self.protocol.set(Protocol::Stepscope);
-        let status: Status = serde_json::from_value(status).unwrap_or_default();
+        let status: Status = said.and_then(|said| serde_json::from_value(said).ok()).unwrap_or_default();
         let body = serde_json::to_value(wanted).unwrap_or_default();
         loop {
             if Instant::now() >= until {

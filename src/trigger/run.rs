@@ -41,6 +41,8 @@ pub struct Wanted {
     pub timeout: Duration,
     /// How long captures may take to be done, and an engine to stop.
     pub wait: Duration,
+    /// Certificates, PEM, that are trusted instead of the system's.
+    pub trusted: Option<PathBuf>,
     /// Where to leave it all; `None`: a new folder here.
     pub out: Option<PathBuf>,
     /// The benchmark says where its phases are.
@@ -87,7 +89,11 @@ pub async fn run(wanted: Wanted, say: &(dyn Fn(&str) + Sync)) -> Result<Outcome,
         let what = what.to_owned();
         move |source| TriggerError::Place { what, source }
     };
-    let peers = wanted.targets.iter().enumerate().map(|(at, target)| Peer::new(at, target).map(Arc::new));
+    let peers = wanted
+        .targets
+        .iter()
+        .enumerate()
+        .map(|(at, target)| Peer::new(at, target, wanted.trusted.as_deref()).map(Arc::new));
     let field = Arc::new(Field {
         peers: peers.collect::<Result<_, _>>()?,
         wanted: wanted.window.clone(),

@@ -12,6 +12,9 @@ use signal_hook::iterator::{Handle, SignalsInfo};
 use signal_hook::low_level::siginfo::Cause;
 use tokio::sync::mpsc;
 
+/// Signals that wait to be looked at.
+const QUEUE: usize = 64;
+
 /// A signal that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Arrived {
@@ -22,7 +25,7 @@ pub(super) struct Arrived {
 
 /// Takes signals from now on, until dropped.
 pub(super) struct Signals {
-    arrived: mpsc::UnboundedReceiver<Arrived>,
+    arrived: mpsc::Receiver<Arrived>,
     handle: Handle,
 }
 
@@ -34,11 +37,11 @@ impl Signals {
         let wanted = [SIGINT, SIGTERM, SIGHUP, SIGQUIT].into_iter().filter(|s| ignored & (1 << (s - 1)) == 0);
         let mut signals = SignalsInfo::<WithOrigin>::new(wanted)?;
         let handle = signals.handle();
-        let (sender, arrived) = mpsc::unbounded_channel();
+        let (sender, arrived) = mpsc::channel(QUEUE);
         let listen = move || {
             for origin in signals.forever() {
                 let was_sent = matches!(origin.cause, Cause::Sent(_));
-                if sender.send(Arrived { signal: origin.signal, was_sent }).is_err() {
+                if sender.blocking_send(Arrived { signal: origin.signal, was_sent }).is_err() {
                     return;
                 }
             }

@@ -4,7 +4,7 @@ use super::support::Run;
 
 #[test]
 fn an_address_that_cannot_be_meant_is_exit_code_2_and_the_command_is_not_run() {
-    for url in ["localhost:8000", "https://h", "http://", "http://u:pass@h", "http://h?x=1"] {
+    for url in ["localhost:8000", "ftp://h", "http://", "http://u:pass@h", "http://h?x=1"] {
         let run = Run::new();
         let went = run.finish(&[url.to_owned()], &[], "echo ran");
         assert_eq!((went.code, went.stdout.as_str()), (Some(2), ""), "{url}: {}", went.stderr);
