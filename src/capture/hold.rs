@@ -18,13 +18,40 @@ use super::request::StartRequest;
 pub(super) struct Held {
     request: StartRequest,
     manifest: Manifest,
+    wait: Wait,
+}
+
+/// How it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wait {
     until_ns: u64,
-    called_off: bool,
+    called_off: Option<ClosedBy>,
+}
+
+impl Wait {
+    fn new(until_ns: u64) -> Self {
+        Self { until_ns, called_off: None }
+    }
+
+    fn goes_on(self) -> bool {
+        self.called_off.is_none()
+    }
+
+    fn lapses(self, now_ns: u64) -> bool {
+        self.goes_on() && now_ns >= self.until_ns
+    }
+
+    /// Whether this is what ended it.
+    fn call_off(&mut self, by: ClosedBy) -> bool {
+        let first = self.goes_on();
+        self.called_off.get_or_insert(by);
+        first
+    }
 }
 
 impl Held {
     pub(super) fn new(request: StartRequest, manifest: Manifest, until_ns: u64) -> Self {
-        Self { request, manifest, until_ns, called_off: false }
+        Self { request, manifest, wait: Wait::new(until_ns) }
     }
 
     pub(super) fn id(&self) -> &CaptureId {
@@ -41,17 +68,17 @@ impl Held {
 
     /// It can still be opened.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.called_off
+        self.wait.goes_on()
     }
 
     /// Nobody opened it in time.
     pub(super) fn lapses(&self, now_ns: u64) -> bool {
-        self.is_waiting() && now_ns >= self.until_ns
+        self.wait.lapses(now_ns)
     }
 
     /// Ends it: its last manifest, the first time.
     pub(super) fn call_off(&mut self, by: ClosedBy) -> Option<Manifest> {
-        if std::mem::replace(&mut self.called_off, true) {
+        if !self.wait.call_off(by) {
             return None;
         }
         let manifest = &mut self.manifest;
@@ -65,5 +92,28 @@ impl Held {
             _ => None,
         };
         Some(manifest.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_lapses_at_its_time_and_not_once_it_is_called_off() {
+        let mut wait = Wait::new(100);
+        assert!(wait.goes_on() && !wait.lapses(99) && wait.lapses(100) && wait.lapses(u64::MAX));
+        assert!(wait.call_off(ClosedBy::Stop));
+        assert!(!wait.goes_on() && !wait.lapses(100));
+    }
+
+    #[test]
+    fn the_first_word_ends_it_and_later_ones_change_nothing() {
+        for first in [ClosedBy::Stop, ClosedBy::MaxWait, ClosedBy::Shutdown, ClosedBy::Failed] {
+            let mut wait = Wait::new(100);
+            assert!(wait.call_off(first));
+            assert!(!wait.call_off(ClosedBy::Shutdown));
+            assert_eq!(wait.called_off, Some(first));
+        }
     }
 }

@@ -183,9 +183,6 @@ pub enum StartError {
     /// More is asked, or still to be written, than there is room for.
     #[error("too many captures wait to be started or written: try again in a moment")]
     Busy,
-    /// No such capture, to be opened.
-    #[error("no capture {0}")]
-    Unknown(String),
     /// It is not held, or no more.
     #[error("capture {0} is {1} and not held: only one that was started with hold_ms is opened, once")]
     NotHeld(CaptureId, &'static str),

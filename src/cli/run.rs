@@ -1,5 +1,6 @@
 //! `stepscope run`: a capture around a benchmark.
 
+use std::io::Write;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -16,7 +17,9 @@ pub(super) async fn run(arguments: RunArguments) -> anyhow::Result<Exit> {
     let quiet = arguments.quiet;
     let say = move |words: &str| {
         if !quiet {
-            words.lines().for_each(|line| eprintln!("stepscope: {line}"));
+            // Somebody may have closed it: that must not keep a capture from being stopped.
+            let mut stderr = std::io::stderr().lock();
+            words.lines().for_each(|line| drop(writeln!(stderr, "stepscope: {line}")));
         }
     };
     let wanted = wanted(arguments, &say)?;

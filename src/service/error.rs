@@ -184,7 +184,6 @@ impl ApiError {
                     retry_after = Some(MOMENT);
                     (S::SERVICE_UNAVAILABLE, "not_agreed")
                 }
-                StartError::Unknown(_) => (S::NOT_FOUND, "unknown_capture"),
                 StartError::NotHeld(..) => (S::CONFLICT, "not_held"),
                 StartError::Busy => {
                     retry_after = Some(MOMENT);

@@ -226,7 +226,7 @@ pub const ROUTES: &[Route] = &[
         operations: &[("post", "Open a capture that was started with hold_ms: only now its ranks agree on a window")],
         query: &[("start_iteration", "begin at exactly this iteration, whatever the start asked for")],
         answer: Answer::Json("Started"),
-        errors: &[400, 404, 409, 422, 507],
+        errors: &[404, 409, 422, 507],
         needs: Needs::Right(Right::Capture),
         takes_body: false,
         handlers: || axum::routing::post(captures::open),

@@ -213,12 +213,16 @@ impl Peer {
             let sent = Moment::now();
             let answer = accepted(self.client.post(path, foreign.body.as_ref(), patience).await);
             let absent = answer.as_ref().is_err_and(|failed| failed.status == Some(404));
-            let started = |_| Started {
-                protocol,
-                capture_id: None,
-                agreed_at_ns: None,
-                stop_path: Protocol::stop_path(path),
-                words: foreign.words.clone(),
+            let started = |answer: Answer| {
+                let mut words = foreign.words.clone();
+                let id = answer.json().and_then(|json| Some(json["capture_id"].as_str()?.to_owned()));
+                if let Some(id) = id {
+                    words.push(format!(
+                        "a sidecar answered behind it (capture {id}), and took the numbers as they are: name the sidecar itself"
+                    ));
+                }
+                let stop_path = Protocol::stop_path(path);
+                Started { protocol, capture_id: None, agreed_at_ns: None, stop_path, words }
             };
             let (answered, body) = (Some(Moment::now()), foreign.body.clone());
             let outcome = answer.map(started);

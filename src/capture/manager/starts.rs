@@ -58,8 +58,8 @@ impl Manager {
     /// What was checked when it was accepted is checked again: the ranks may be others by now.
     pub(super) fn open_held(&mut self, id: &CaptureId, first: Option<u64>) -> Result<(), StartError> {
         let Some(held) = self.held.as_ref().filter(|held| held.id() == id && held.is_waiting()) else {
-            let known = self.shared.find(&id.0).ok_or_else(|| StartError::Unknown(id.0.clone()))?;
-            return Err(StartError::NotHeld(known.capture_id.clone(), known.state.as_str()));
+            let state = self.shared.find(&id.0).map_or("gone", |known| known.state.as_str());
+            return Err(StartError::NotHeld(id.clone(), state));
         };
         if self.starting.is_some() {
             return Err(StartError::Busy);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::profile::{noted, read_wait, started};
 use crate::capture::export::Export;
-use crate::capture::manifest::{CaptureId, Manifest};
+use crate::capture::manifest::Manifest;
 use crate::capture::request::{CaptureError, ReportFormat};
 use crate::service::body::read_query;
 use crate::service::error::ApiError;
@@ -55,11 +55,14 @@ pub async fn open(
     RawQuery(query): RawQuery,
     extensions: Extensions,
 ) -> Result<Json<Value>, ApiError> {
-    let id = CaptureId(name(id)?);
+    if !state.settings.profiling {
+        return Err(ApiError::ProfilingOff);
+    }
     let note = noted(&extensions);
-    note.capture(&id.0);
     let fields = fields(query)?;
     note.asked(fields.known(&["start_iteration"]));
+    let id = state.captures.get(&name(id)?)?.capture_id.clone();
+    note.capture(&id.0);
     let first = fields.number(&["start_iteration"])?.map(|(_, first)| first);
     Ok(Json(started(&*state.captures.open(id, first).await?)))
 }
