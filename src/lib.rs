@@ -22,6 +22,7 @@
 //! | [`config`] | settings, and the table of environment variables |
 //! | [`client`], [`cli`] | the command `stepscope` |
 //! | [`launch`] | starting an engine so that it can be sliced: environments, nsys lines, its reports |
+//! | [`trigger`] | captures on any number of servers around a benchmark |
 //! | [`merge`] | captures and other tools' traces into one |
 //! | [`doctor`] | what keeps an engine from being seen on this machine |
 #[cfg(feature = "agent")]
@@ -54,4 +55,6 @@ pub mod simulator;
 pub mod telemetry;
 #[cfg(feature = "service")]
 pub mod trace;
+#[cfg(feature = "service")]
+pub mod trigger;
 pub mod wire;

@@ -13,4 +13,5 @@ mod structure;
 mod support;
 mod telemetry;
 mod trace;
+mod trigger;
 mod wire;

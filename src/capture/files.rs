@@ -45,6 +45,10 @@ pub(super) type RankRings = Arc<Mutex<Rings>>;
 /// What this thread is asked to do.
 #[derive(Debug)]
 pub(super) enum Job {
+    /// Make the folder and manifest of a capture that is held. Answered by [`Command::Begun`].
+    Hold(Box<Manifest>),
+    /// Write the last manifest of one that was held to its end. Answered by [`Command::Finished`].
+    CallOff(Box<Manifest>),
     /// Make a capture's folder and manifest, and fetch its records from now on. Answered by [`Command::Begun`].
     Begin(Box<Begin>),
     /// Rebuild a capture whose sidecar died. Answered by [`Command::Resumed`].
@@ -61,6 +65,8 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub(super) struct Begin {
     pub manifest: Manifest,
+    /// Its folder is there.
+    pub was_held: bool,
     /// In the session's order, and behind them the processes that run no iterations.
     pub ranks: Vec<(RankRings, Unfinished)>,
     pub progress: Arc<Progress>,
@@ -133,6 +139,12 @@ impl Files {
     fn work(&mut self, job: Job) -> Result<(), ()> {
         let answer = match job {
             Job::Begin(begin) => Command::Begun(self.begin(*begin)),
+            Job::Hold(manifest) => Command::Begun(self.create(&manifest, &[])),
+            Job::CallOff(mut manifest) => {
+                self.save_last(&mut manifest);
+                let bytes = self.shared.store.bytes(&manifest.capture_id);
+                Command::Finished(manifest, bytes)
+            }
             Job::Resume(manifest) => {
                 let Resumed { session, manifest, recording } = recover::resume(&self.shared.store, &manifest);
                 let progress = recording.progress.clone();
@@ -165,7 +177,7 @@ impl Files {
     }
 
     fn begin(&mut self, begin: Begin) -> Result<(), String> {
-        let Begin { manifest, ranks, progress, windows } = begin;
+        let Begin { manifest, was_held, ranks, progress, windows } = begin;
         let lanes: Vec<Lane> =
             ranks.into_iter().map(|(rings, unfinished)| Lane::new(Some(rings), unfinished)).collect();
         // Of a capture that is long over.
@@ -175,12 +187,26 @@ impl Files {
         let job = manifest.groups.first().map_or("", |group| &group.job);
         let proxied = Proxied::new(self.shared.passed.clone(), &id, job);
         let recording = Recording { id, lanes, gpus, proxied, progress, failed: None };
-        if let Err(error) = self.shared.store.create(&manifest, &recording.unfinished()) {
-            let _ = self.shared.store.delete(&manifest.capture_id);
-            return Err(error.to_string());
+        match was_held {
+            false => self.create(&manifest, &recording.unfinished())?,
+            true => self.shared.store.save(&manifest, &recording.unfinished()).map_err(|e| e.to_string())?,
         }
         self.recording = Some(recording);
         Ok(())
+    }
+
+    fn create(&self, manifest: &Manifest, unfinished: &[Unfinished]) -> Result<(), String> {
+        self.shared.store.create(manifest, unfinished).map_err(|error| {
+            let _ = self.shared.store.delete(&manifest.capture_id);
+            error.to_string()
+        })
+    }
+
+    fn save_last(&self, manifest: &mut Manifest) {
+        if let Err(error) = self.shared.store.save_last(manifest) {
+            manifest.state = State::Failed;
+            manifest.reason.get_or_insert_with(|| format!("the manifest could not be written: {error}"));
+        }
     }
 
     /// The last records and anchors are written, and the manifest says what came out.
@@ -203,10 +229,7 @@ impl Files {
         report::conclude(&mut manifest, &session, recording.failed.take());
         // Let go of before it is said to be over: a segment must not be opened twice in one process.
         drop(recording);
-        if let Err(error) = store.save_last(&manifest) {
-            manifest.state = State::Failed;
-            manifest.reason.get_or_insert_with(|| format!("the manifest could not be written: {error}"));
-        }
+        self.save_last(&mut manifest);
         manifest
     }
 }

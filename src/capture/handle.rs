@@ -117,6 +117,8 @@ pub(super) type StopReply = oneshot::Sender<Result<Option<Stopped>, CaptureError
 /// What the session's thread is asked by callers, and told by its own threads.
 pub(super) enum Command {
     Start(StartRequest, StartReply),
+    /// Opens the held capture, at this iteration if one is named.
+    Open(CaptureId, Option<u64>, StartReply),
     Stop(Option<CaptureId>, StopReply),
     /// Gives the capture up to the caller, who then removes its files.
     Delete(String, oneshot::Sender<Result<Arc<Manifest>, CaptureError>>),
@@ -175,6 +177,15 @@ impl Captures {
             return Err(StartError::Running(id));
         }
         self.ask(|reply| Command::Start(request, reply)).await?
+    }
+
+    /// Opens a capture that is held: only now its ranks agree on a window. `first`: at exactly this iteration, whatever
+    /// was asked for at first. A refusal leaves it held.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn open(&self, id: CaptureId, first: Option<u64>) -> Result<Arc<Manifest>, StartError> {
+        self.ask(|reply| Command::Open(id, first, reply)).await?
     }
 
     /// Orders the running capture to close, and says how it stands; the rest goes on behind. With nothing running, the

@@ -2,7 +2,7 @@
 //! nobody: not for an engine, and not for the disk, which threads of their own write to ([`super::files`],
 //! [`super::exporter`]). So a lease is renewed however long a write takes.
 //!
-//! A start is answered when its files are there, a stop at once; one that cancels, when that is written down.
+//! How a capture begins is told in [`starts`]. A start is answered when its files are there, a stop at once; one that cancels, when that is written down.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, mpsc};
@@ -15,13 +15,16 @@ use crate::wire::segment::Trust;
 use super::exporter::Work;
 use super::files::Job;
 use super::handle::{Command, Shared, Snapshot, StartReply, StopReply, Stopped};
+use super::hold::Held;
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
 use super::options::Options;
 use super::pace::Aftermath;
-use super::request::{CaptureError, StartError, StartRequest};
+use super::request::CaptureError;
 use super::running::Running;
 use super::store::{Kept, Retention};
-use super::{plan, snapshot};
+use super::snapshot;
+
+mod starts;
 
 const SCAN_EVERY: Duration = Duration::from_millis(200);
 /// How often a lease is renewed; a short one more often, so that one renewal may be late.
@@ -63,6 +66,8 @@ pub(super) struct Manager {
     exporter: mpsc::SyncSender<Work>,
     collector: Collector,
     running: Option<Running>,
+    /// The capture that waits to be opened.
+    held: Option<Held>,
     starting: Option<Starting>,
     stopping: Vec<Stopping>,
     /// Interrupted captures that wait for their turn.
@@ -100,6 +105,7 @@ impl Manager {
             exporter,
             collector,
             running: None,
+            held: None,
             starting: None,
             stopping: Vec::new(),
             interrupted: Vec::new(),
@@ -157,6 +163,7 @@ impl Manager {
 
     fn is_at_rest(&self) -> bool {
         self.running.is_none()
+            && self.held.is_none()
             && self.resuming.is_none()
             && self.aftermath.is_none()
             && !self.working
@@ -182,7 +189,9 @@ impl Manager {
             self.end_aftermath();
         }
         self.lose_patience(now);
+        self.turn_held();
         if self.running.is_none()
+            && self.held.is_none()
             && self.resuming.is_none()
             && let Some(manifest) = self.interrupted.pop()
         {
@@ -191,20 +200,6 @@ impl Manager {
         self.hand_out_work();
         if now.duration_since(self.published) >= PUBLISH_EVERY {
             self.publish(now);
-        }
-    }
-
-    /// Nobody waits for a disk for ever.
-    fn lose_patience(&mut self, now: Instant) {
-        if let Some(starting) = self.starting.take_if(|s| now >= s.until) {
-            let reason = format!("the data folder has not answered for {} s", START_PATIENCE.as_secs());
-            let _ = starting.reply.send(Err(StartError::Store(reason)));
-            if let Some(running) = &mut self.running {
-                running.stop(ClosedBy::Failed);
-            }
-        }
-        if self.stopping.iter().any(|s| now >= s.until) {
-            self.answer_stops();
         }
     }
 
@@ -222,6 +217,10 @@ impl Manager {
                 Ok(()) => self.starting = Some(Starting { reply, until: Instant::now() + START_PATIENCE }),
                 Err(error) => drop(reply.send(Err(error))),
             },
+            Command::Open(id, first, reply) => match self.open_held(&id, first) {
+                Ok(()) => self.starting = Some(Starting { reply, until: Instant::now() + START_PATIENCE }),
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Command::Stop(id, reply) => self.stop(id, reply),
             Command::Delete(id, reply) => drop(reply.send(self.delete(&id))),
             Command::NotDeleted(manifest, bytes) => self.keep(manifest, bytes),
@@ -231,6 +230,7 @@ impl Manager {
                     running.stop(ClosedBy::Shutdown);
                 }
                 self.end_aftermath();
+                self.call_off_held(ClosedBy::Shutdown);
                 self.leaving.push(reply);
             }
             Command::Begun(begun) => self.begun(begun),
@@ -257,60 +257,10 @@ impl Manager {
         }
     }
 
-    fn start(&mut self, request: StartRequest) -> Result<(), StartError> {
-        if !self.leaving.is_empty() {
-            return Err(StartError::ShuttingDown);
-        }
-        if let Some(id) = self.holder() {
-            return Err(StartError::Running(id));
-        }
-        if self.work.len() >= WAITING_EXPORTS {
-            return Err(StartError::Busy);
-        }
-        self.end_aftermath();
-        self.collector.scan(Instant::now());
-        let (plan, window) = plan::make(&self.options, &request, &self.collector)?;
-        let manifest = plan::manifest(&request, &plan, window);
-        let (running, begin) = Running::start(&mut self.collector, &plan, manifest, &self.shared)?;
-        if self.files.try_send(Job::Begin(Box::new(begin))).is_err() {
-            running.let_go(&mut self.collector);
-            return Err(StartError::Busy);
-        }
-        self.renewed = Instant::now();
-        self.running = Some(running);
-        self.shared.held_by(self.holder());
-        Ok(())
-    }
-
     /// The capture that keeps others from starting.
     fn holder(&self) -> Option<CaptureId> {
-        let running = self.running.as_ref().map(Running::id).or(self.resuming.as_ref());
-        running.or(self.interrupted.last().map(|m| &m.capture_id)).cloned()
-    }
-
-    /// The files of the capture that starts are there, or can't be made.
-    fn begun(&mut self, begun: Result<(), String>) {
-        let Some(running) = &mut self.running else { return };
-        let answer = match begun {
-            Ok(()) => {
-                running.has_begun();
-                let manifest = running.refresh();
-                tracing::info!(capture = %manifest.capture_id, ranks = manifest.ranks.len(), "capture accepted");
-                // Somebody may have stopped it already.
-                running.turn(&mut self.collector, &self.files);
-                self.publish(Instant::now());
-                Ok(manifest)
-            }
-            Err(reason) => {
-                self.let_go();
-                // Who stopped it is told of what there was before.
-                self.answer_stops();
-                Err(StartError::Store(reason))
-            }
-        };
-        if let Some(starting) = self.starting.take() {
-            let _ = starting.reply.send(answer);
-        }
+        let running = self.running.as_ref().map(Running::id).or(self.held.as_ref().map(Held::id));
+        running.or(self.resuming.as_ref()).or(self.interrupted.last().map(|m| &m.capture_id)).cloned()
     }
 
     fn let_go(&mut self) {
@@ -321,7 +271,13 @@ impl Manager {
     }
 
     fn stop(&mut self, id: Option<CaptureId>, reply: StopReply) {
-        let running = self.running.as_mut().filter(|r| id.as_ref().is_none_or(|id| id == r.id()));
+        let wanted = |there: &CaptureId| id.as_ref().is_none_or(|id| id == there);
+        if self.held.as_ref().is_some_and(|held| wanted(held.id())) {
+            self.call_off_held(ClosedBy::Stop);
+            self.stopping.push(Stopping { reply, until: Instant::now() + CANCEL_PATIENCE });
+            return;
+        }
+        let running = self.running.as_mut().filter(|r| wanted(r.id()));
         let Some(running) = running else {
             let known = self.shared.find(id.as_ref().map_or("latest", |id| &id.0));
             let _ = reply.send(match (known, id) {
@@ -346,6 +302,7 @@ impl Manager {
     /// The running capture is over and its manifest judged; its trace is written behind it.
     fn finished(&mut self, manifest: Manifest, bytes: u64) {
         let ranks = self.running.as_ref().map_or_else(Vec::new, Running::ranks);
+        self.held.take_if(|held| *held.id() == manifest.capture_id);
         self.let_go();
         match manifest.state {
             State::Exporting => {
@@ -461,6 +418,7 @@ impl Manager {
     fn publish(&mut self, now: Instant) {
         self.published = now;
         let running = self.running.as_mut().filter(|r| r.is_known()).map(Running::refresh);
+        let running = running.or_else(|| self.held.as_ref().map(Held::manifest));
         if let Some(manifest) = &running {
             self.shared.publish(manifest.clone());
         }

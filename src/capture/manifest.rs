@@ -361,6 +361,12 @@ pub struct Manifest {
     /// clock as it was at the end; durations are by one that nobody sets. 0 as long as the capture runs.
     #[serde(default)]
     pub wall_clock_stepped_ns: i64,
+    /// Accepted, and not told to open yet: nothing is asked of the engines.
+    #[serde(default)]
+    pub held: bool,
+    /// When the ranks agreed on the window, nanoseconds since the epoch; null until then.
+    #[serde(default)]
+    pub agreed_at_ns: Option<u64>,
     /// When it became final, RFC 3339.
     pub finished_at: Option<String>,
     /// From the caller.

@@ -12,6 +12,7 @@
 //! | [`open`](mod@open) | setting it up |
 //! | [`manager`] | the thread: commands, turns, retention |
 //! | `threads` | how threads are started |
+//! | `hold` | a capture that waits to be opened |
 //! | `plan` | from what was asked to what will be done |
 //! | [`profiling`] | which rank makes the profiler's calls, and whether it can |
 //! | [`window`] | where a window begins and ends: arithmetic |
@@ -42,6 +43,7 @@ mod exporter;
 mod files;
 mod gpus;
 pub mod handle;
+mod hold;
 mod manager;
 pub mod manifest;
 mod memory;

@@ -55,6 +55,7 @@ pub(super) fn make(
     }
     let plan = Plan {
         begin,
+        was_held: request.hold_ms.is_some(),
         max_iterations,
         profiling,
         leads,
@@ -89,6 +90,8 @@ pub(super) fn manifest(request: &StartRequest, plan: &Plan, window: Window) -> M
         accepted_at: jiff::Timestamp::now().to_string(),
         accepted_at_ns: realtime_ns(),
         wall_clock_stepped_ns: 0,
+        held: request.hold_ms.is_some(),
+        agreed_at_ns: None,
         finished_at: None,
         profile_prefix: request.profile_prefix.clone(),
         profiler: plan.profiling.profiler.as_str().into(),

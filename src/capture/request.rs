@@ -99,6 +99,8 @@ pub struct StartRequest {
     pub max_events: Option<u64>,
     /// Most bytes in fragments.
     pub max_bytes: Option<u64>,
+    /// Accept it, and open it only when told to ([`super::Captures::open`]), within so many milliseconds.
+    pub hold_ms: Option<u64>,
     /// Words for the caller that came up while the body was read (`output_dir` is ignored, say).
     pub warnings: Vec<String>,
 }
@@ -181,6 +183,9 @@ pub enum StartError {
     /// More is asked, or still to be written, than there is room for.
     #[error("too many captures wait to be started or written: try again in a moment")]
     Busy,
+    /// It is not held, or no more.
+    #[error("capture {0} is {1} and not held: only one that was started with hold_ms is opened, once")]
+    NotHeld(CaptureId, &'static str),
     /// The sidecar is going down.
     #[error("the sidecar is shutting down")]
     ShuttingDown,

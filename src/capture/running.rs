@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::collector::Collector;
 use crate::collector::source::{Observation, Source, SourceId, SourceIdentity};
 use crate::trace::fragment::{FragmentIdentity, SOURCE};
-use crate::wire::clock::monotonic_ns;
+use crate::wire::clock::{monotonic_ns, realtime_ns};
 
 use super::agree::{agree, idle_groups};
 use super::counters::CounterQueue;
@@ -31,6 +31,8 @@ use super::store::Unfinished;
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub begin: request::Begin,
+    /// Its folder is there.
+    pub was_held: bool,
     pub max_iterations: u64,
     pub profiling: Profiling,
     /// Who makes the profiler's calls.
@@ -118,6 +120,7 @@ impl Running {
             source.wake();
         }
         let mut session = Session::new(agreed, ranks, plan.limits, monotonic_ns());
+        (manifest.held, manifest.agreed_at_ns) = (false, Some(realtime_ns()));
         report::update(&mut manifest, &session);
         let mut events = Events::new(plan.level, collector, &session);
         let ranks = to_record(collector, &manifest.capture_id, &session, &events);
@@ -136,7 +139,8 @@ impl Running {
         }
         events.turn(monotonic_ns(), collector, &session, &rates, false);
         let windows = shared.counters.windows();
-        let begin = Begin { manifest: manifest.clone(), ranks, progress: progress.clone(), windows };
+        let was_held = plan.was_held;
+        let begin = Begin { manifest: manifest.clone(), was_held, ranks, progress: progress.clone(), windows };
         let waiting = Counters::Waiting(shared.counters.clone());
         let passed = (!events.is_nobody()).then(|| shared.passed.clone());
         let new = Self::new(session, manifest, progress, plan.lease, plan.buffer_bytes);

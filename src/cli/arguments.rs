@@ -8,7 +8,9 @@ use secrecy::SecretString;
 
 use super::file_arguments::MergeArguments;
 pub use super::report_arguments::ReportArguments;
+pub use super::run_arguments::{PhaseArguments, RunArguments};
 use super::wanted::Wanted;
+pub use super::window_arguments::WindowArguments;
 use crate::config::ServeArguments;
 
 /// Slices an exact window of engine iterations out of a running LLM inference server, as one Chrome trace.
@@ -78,6 +80,35 @@ pub enum Command {
     ///
     /// Example: stepscope report latest --html report.html
     Report(ReportArguments),
+    /// Run a benchmark with a capture around it, on any number of servers
+    ///
+    /// Starts a capture on every target at once, runs the command, and stops the captures when it ends, fails or is
+    /// interrupted. The command keeps its input, output, exit code and signals; a profiler that fails never fails the
+    /// run, it is warned of and put on record. What is left in the folder: profiling.json and profiling.txt, the trace of
+    /// every target, and all of them merged into one.
+    ///
+    /// A target is a sidecar, or an engine with a /start_profile of its own, by the address of its inference endpoint
+    /// (/v1 at the end is taken off). Sidecars are armed first and opened at one moment. With --phase nothing is
+    /// captured until the benchmark says so: `stepscope phase start` and `stepscope phase stop`, from the command.
+    ///
+    /// If this command is killed (SIGKILL), captures end by their caps: --max-duration-ms, or --max-iterations.
+    ///
+    /// Examples:
+    ///
+    /// stepscope run --delay-iterations 100 --max-iterations 20 -- vllm bench serve --model MODEL
+    ///
+    /// stepscope run --target http://a:8001 --target http://b:8001/v1 --out prof -- ./bench.sh
+    ///
+    /// stepscope run --targets replicas.txt --phase -- ./bench.sh
+    Run(Box<RunArguments>),
+    /// Say that a measured phase begins or ends, from inside `run --phase`
+    ///
+    /// Waits until every target is armed, or stopped. Outside of `stepscope run --phase`, or where no target could be
+    /// started, it says so on standard error and succeeds all the same, so that a script runs with and without a
+    /// profiler; --strict makes that exit code 1.
+    ///
+    /// Example: stepscope phase start; ./measure; stepscope phase stop
+    Phase(PhaseArguments),
     /// Run an engine that knows nothing of us so that its iterations are seen
     ///
     /// Sets the environment and becomes the command (same process, same exit code). Name what an iteration is: NVTX ranges
@@ -190,49 +221,9 @@ pub struct DemoArguments {
 /// `start`.
 #[derive(Debug, Args)]
 pub struct StartArguments {
-    /// Skip exactly this many iterations first
-    #[arg(long, value_name = "N", conflicts_with = "start_iteration")]
-    pub delay_iterations: Option<u64>,
-    /// Capture exactly this many; 0 is until stop
-    #[arg(long, value_name = "N")]
-    pub max_iterations: Option<u64>,
-    /// Begin at exactly this iteration instead; one in the past is refused
-    #[arg(long, value_name = "K")]
-    pub start_iteration: Option<u64>,
-    /// What to switch on while the window is open: steps (nothing), or cuda (cuProfilerStart and cuProfilerStop)
-    #[arg(long, value_name = "NAME")]
-    pub profiler: Option<String>,
-    /// With cuda: where the engine waits for the device: both (edges, the default), end or none
-    #[arg(long, value_name = "WHERE")]
-    pub synchronize: Option<String>,
-    /// Start the profiler this many iterations before the window (1, or 20 ms of them where ranks share one nsys)
-    #[arg(long, value_name = "N")]
-    pub lead_iterations: Option<u64>,
-    /// With cuda: which ranks call the profiler: leader (one per nsys session, the default) or all
-    #[arg(long, value_name = "WHICH")]
-    pub cuda_ranks: Option<String>,
-    /// How much the engine tells of itself besides iterations: off, basic, detail (requests, spans, counters; the default) or
-    /// verbose
-    #[arg(long, value_name = "LEVEL")]
-    pub level: Option<String>,
-    /// Only this job (one engine), by name; all that are attached otherwise
-    #[arg(long, value_name = "NAME")]
-    pub job: Option<String>,
-    /// Only these ranks, for example 0,1
-    #[arg(long, value_name = "RANKS", value_delimiter = ',')]
-    pub ranks: Option<Vec<u32>>,
-    /// Close the window after this many milliseconds at the latest
-    #[arg(long, value_name = "MS")]
-    pub max_duration_ms: Option<u64>,
-    /// Close the window after this many records
-    #[arg(long, value_name = "N")]
-    pub max_events: Option<u64>,
-    /// Close the window after this many bytes of records
-    #[arg(long, value_name = "BYTES")]
-    pub max_bytes: Option<u64>,
-    /// Put this in front of the trace's file name
-    #[arg(long, value_name = "TEXT")]
-    pub profile_prefix: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub window: WindowArguments,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub wait: WaitArguments,

@@ -37,6 +37,8 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Exec(arguments) => super::exec::run(*arguments),
         Command::Nsys(arguments) => block_on(super::nsys::run(arguments)),
         Command::Reports(arguments) => block_on(super::reports::run(arguments)),
+        Command::Run(arguments) => block_on(super::run::run(*arguments)),
+        Command::Phase(arguments) => super::phase::run(&arguments),
         Command::Merge(arguments) => super::merge::run(arguments),
         Command::Doctor(arguments) => block_on(super::doctor::run(arguments)),
     }

@@ -31,7 +31,7 @@ Exit codes:
   3  no sidecar could be reached, or none that can be trusted
   4  the sidecar refused: wrong value, no token, a capture is running, no engine is attached
   5  delivered, but incomplete: the capture, or merge, says what is missing
-`exec` and `nsys --run` give the exit code of what they run.";
+`run`, `exec` and `nsys --run` give the exit code of what they run.";
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {

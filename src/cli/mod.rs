@@ -5,7 +5,7 @@
 //!
 //! Called by `main.rs`. Uses `client`, of `trace` the names of formats, and `report` to read and show what the client brings; `serve` uses
 //! `config` and `service`, `doctor` the room of that name, `exec`, `nsys`, `reports` and `report` the room `launch`, `merge` the room of that
-//! name, `engine` the simulator.
+//! name, `run` and `phase` the room `trigger`, `engine` the simulator.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line")]
 
 pub mod arguments;
@@ -25,11 +25,14 @@ pub mod file_arguments;
 mod get;
 mod merge;
 mod nsys;
+mod phase;
 mod report;
 mod report_arguments;
 mod report_kernels;
 pub mod report_table;
 mod reports;
+mod run;
+mod run_arguments;
 mod serve;
 mod start;
 mod status;
@@ -37,5 +40,6 @@ mod stop;
 pub mod table;
 mod wait;
 pub mod wanted;
+mod window_arguments;
 
 pub use dispatch::main;

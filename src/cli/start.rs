@@ -6,26 +6,10 @@ use super::arguments::StartArguments;
 use super::connect::print_json;
 use super::exit::Exit;
 use super::{table, wait};
-use crate::client::StartBody;
 
 pub(super) async fn run(arguments: StartArguments) -> anyhow::Result<Exit> {
     let client = arguments.connect.client()?;
-    let body = StartBody {
-        delay_iterations: arguments.delay_iterations,
-        max_iterations: arguments.max_iterations,
-        start_iteration: arguments.start_iteration,
-        profiler: arguments.profiler,
-        synchronize: arguments.synchronize,
-        lead_iterations: arguments.lead_iterations,
-        cuda_ranks: arguments.cuda_ranks,
-        level: arguments.level,
-        job: arguments.job,
-        ranks: arguments.ranks,
-        max_duration_ms: arguments.max_duration_ms,
-        max_events: arguments.max_events,
-        max_bytes: arguments.max_bytes,
-        profile_prefix: arguments.profile_prefix,
-    };
+    let body = arguments.window.body();
     let started = client.start(&body).await?;
     let Some(seconds) = arguments.wait.wait else {
         if arguments.output.json {

@@ -65,6 +65,9 @@ pub struct StartBody {
     /// Put in front of exported file names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile_prefix: Option<String>,
+    /// Accept it now, and open it when told to, within so many milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_ms: Option<u64>,
 }
 
 /// An answer, read and as it came.
@@ -99,6 +102,23 @@ impl Client {
     /// # Errors
     /// [`ClientError::BadUrl`], [`ClientError::BadCertificates`].
     pub fn trusting(url: &str, token: Option<SecretString>, trusted: Option<&Path>) -> Result<Self, ClientError> {
+        Self::build(url, token, trusted, |builder| builder.read_timeout(READ_TIMEOUT))
+    }
+
+    /// One for [`Self::call`], which says how long each answer may take: an engine may be silent for minutes while it stops.
+    ///
+    /// # Errors
+    /// As [`Self::trusting`].
+    pub fn unhurried(url: &str, token: Option<SecretString>, trusted: Option<&Path>) -> Result<Self, ClientError> {
+        Self::build(url, token, trusted, |builder| builder)
+    }
+
+    fn build(
+        url: &str,
+        token: Option<SecretString>,
+        trusted: Option<&Path>,
+        more: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Result<Self, ClientError> {
         let bad = |reason: &str| ClientError::BadUrl { url: url.to_owned(), reason: reason.to_owned() };
         let mut base = Url::parse(url).map_err(|e| bad(&e.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") {
@@ -113,10 +133,11 @@ impl Client {
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
+            // A POST that is sent elsewhere may arrive as a GET.
+            .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("stepscope/", env!("CARGO_PKG_VERSION")));
         let builder = if loopback { builder.no_proxy() } else { builder };
-        let http = builder.build().map_err(|e| bad(&e.to_string()))?;
+        let http = more(builder).build().map_err(|e| bad(&e.to_string()))?;
         Ok(Self { http, base, token })
     }
 
@@ -209,7 +230,7 @@ impl Client {
         self.request(method, &format!("stepscope/v1/captures/{id}{tail}"))
     }
 
-    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, ClientError> {
+    pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, ClientError> {
         let url = self
             .base
             .join(path)

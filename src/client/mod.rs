@@ -4,14 +4,21 @@
 //! unknown fields are ignored, missing ones have defaults ([`types`]). Every failure keeps the sidecar's own words and
 //! says what to do next ([`error`]). HTTP, and HTTPS with the certificates that are trusted ([`tls`]).
 //!
-//! Called by `cli`. Uses nothing else of ours.
+//! What a benchmark's trigger calls, engines without a sidecar among it, is recorded as it came ([`Answer`], [`protocol`],
+//! [`endpoint`]).
+//!
+//! Called by `cli` and `trigger`. Uses nothing else of ours.
 
+mod call;
 mod download;
+pub mod endpoint;
 mod error;
 mod http;
+pub mod protocol;
 mod tls;
 pub mod types;
 
+pub use call::{Answer, CallError};
 pub use download::{Delivered, Progress, Wanted};
 pub use error::ClientError;
 pub use http::{Client, Reply, StartBody};

@@ -160,6 +160,11 @@ pub struct Capture {
     /// What was switched on.
     #[serde(deserialize_with = "lenient")]
     pub profiler: String,
+    /// Accepted, and not told to open yet.
+    #[serde(deserialize_with = "lenient")]
+    pub held: bool,
+    /// When the ranks agreed on the window, nanoseconds since 1970.
+    pub agreed_at_ns: Option<u64>,
     /// What was asked for.
     #[serde(deserialize_with = "lenient")]
     pub window: Window,
@@ -203,6 +208,9 @@ pub struct RankStatus {
     /// Its rank in the group.
     #[serde(deserialize_with = "lenient")]
     pub rank: u32,
+    /// Ranks of the group; 0 when the engine does not say.
+    #[serde(deserialize_with = "lenient")]
+    pub world_size: u32,
     /// `rank`, or `source` for a process that emits spans only.
     #[serde(deserialize_with = "lenient")]
     pub role: String,

@@ -222,6 +222,24 @@ pub const VARIABLES: &[Variable] = &[
         "none",
         "certificates, PEM, that the commands trust instead of the system's",
     ),
+    other(
+        "STEPSCOPE_PHASE_SOCKET",
+        Reader::Client,
+        "set by `run --phase`",
+        "socket that takes `start` and `stop` of a measured phase",
+    ),
+    other(
+        "STEPSCOPE_PHASE_FD",
+        Reader::Client,
+        "set by `run --phase`",
+        "open descriptor that takes the same from the command itself",
+    ),
+    other(
+        "STEPSCOPE_PHASE_COMMAND",
+        Reader::Client,
+        "set by `run --phase`",
+        "what a shell runs, with `start` or `stop` behind it",
+    ),
     other("STEPSCOPE_AGENT", Reader::Agent, "on", "`off` keeps the agent out of this process"),
     other(
         "STEPSCOPE_JOB",

@@ -38,6 +38,8 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 pub enum Action {
     /// A start.
     Start,
+    /// The opening of a capture that was held.
+    Open,
     /// A stop.
     Stop,
     /// A removal.
@@ -48,6 +50,7 @@ impl Action {
     fn name(self) -> &'static str {
         match self {
             Self::Start => "start",
+            Self::Open => "open",
             Self::Stop => "stop",
             Self::Delete => "delete",
         }

@@ -18,6 +18,7 @@
 //! | `cuda_ranks` | | `leader`: one rank per tool's session makes the profiler's calls; `all`: every one |
 //! | `level` | | `off`, `basic`, `detail` or `verbose`: how much the engine tells of itself besides its iterations |
 //! | `job`, `ranks` | | one job by name; these ranks only |
+//! | `hold_ms` | | accept it, and open it when `/stepscope/v1/captures/{id}/open` says so, within so many milliseconds |
 //! | `max_duration_ms`, `max_events`, `max_bytes` | | caps of this capture |
 //!
 //! Called by [`super::routes::profile`].
@@ -50,6 +51,7 @@ pub const FIELDS: &[&str] = &[
     "max_duration_ms",
     "max_events",
     "max_bytes",
+    "hold_ms",
 ];
 
 /// Fields that are known, can't be honoured, and are said to be ignored.
@@ -135,6 +137,7 @@ pub fn start_of(fields: &Fields) -> Result<StartRequest, BodyError> {
         max_duration_ms: at_least_one(fields, "max_duration_ms")?,
         max_events: fields.number(&["max_events"])?.map(|(_, count)| count),
         max_bytes: at_least_one(fields, "max_bytes")?,
+        hold_ms: at_least_one(fields, "hold_ms")?,
         warnings: Vec::new(),
     };
     for (field, warning) in IGNORED {

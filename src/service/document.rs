@@ -11,7 +11,7 @@ use super::caller::Needs;
 use super::error::ApiError;
 use super::router::{Answer, ROUTES, Route};
 use super::samples::samples;
-use crate::capture::request::CaptureError;
+use crate::capture::request::{CaptureError, StartError};
 use crate::config::tokens::Right;
 
 const SCHEMAS: &str = include_str!("schemas.json");
@@ -197,9 +197,12 @@ fn in_a_query(field: &Value) -> Value {
 fn fits(error: &ApiError, route: &Route, method: &str) -> bool {
     let (is_start, is_open) = (route.takes_body, route.needs == Needs::Nothing);
     let is_profile = route.needs == Needs::Right(Right::Capture);
+    let opens = route.path.ends_with("/open");
     let has_query = !route.query.is_empty() && method != "delete";
     match error {
-        ApiError::Start(_) | ApiError::TooManyStarts(_) => is_start,
+        ApiError::Start(StartError::NotHeld(..)) => opens,
+        ApiError::Start(StartError::Running(_)) | ApiError::TooManyStarts(_) => is_start,
+        ApiError::Start(_) => is_start || opens,
         ApiError::Body(BodyError::Query(_) | BodyError::Field(_)) => has_query,
         ApiError::Body(_) => is_start,
         ApiError::Capture(CaptureError::ShuttingDown) => true,

@@ -184,6 +184,7 @@ impl ApiError {
                     retry_after = Some(MOMENT);
                     (S::SERVICE_UNAVAILABLE, "not_agreed")
                 }
+                StartError::NotHeld(..) => (S::CONFLICT, "not_held"),
                 StartError::Busy => {
                     retry_after = Some(MOMENT);
                     (S::SERVICE_UNAVAILABLE, "busy")

@@ -50,6 +50,7 @@ impl Route {
             _ if !is_here => None,
             Needs::Right(Right::Delete) => Some(Action::Delete),
             Needs::Right(Right::Capture) if self.path.ends_with("/start_profile") => Some(Action::Start),
+            Needs::Right(Right::Capture) if self.path.ends_with("/open") => Some(Action::Open),
             Needs::Right(Right::Capture) => Some(Action::Stop),
             _ => None,
         }
@@ -89,6 +90,7 @@ const START_QUERY: &[(&str, &str)] = &[
     ("lead_iterations", "iterations before the window at which the profiler starts"),
     ("cuda_ranks", "which ranks call the profiler: leader or all"),
     ("level", "how much the engine tells of itself: off, basic, detail or verbose"),
+    ("hold_ms", "accept it now, open it when told to, within so many milliseconds"),
 ];
 
 const START: Route = Route {
@@ -218,6 +220,16 @@ pub const ROUTES: &[Route] = &[
             Answer::Json("Manifest"),
             || axum::routing::get(captures::show).delete(captures::delete),
         )
+    },
+    Route {
+        path: "/stepscope/v1/captures/{id}/open",
+        operations: &[("post", "Open a capture that was started with hold_ms: only now its ranks agree on a window")],
+        query: &[("start_iteration", "begin at exactly this iteration, whatever the start asked for")],
+        answer: Answer::Json("Started"),
+        errors: &[404, 409, 422, 507],
+        needs: Needs::Right(Right::Capture),
+        takes_body: false,
+        handlers: || axum::routing::post(captures::open),
     },
     Route {
         query: &[

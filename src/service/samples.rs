@@ -26,6 +26,7 @@ pub fn samples() -> Vec<ApiError> {
         StartError::AboveLimit { field: "max_bytes", asked: 9, limit: 5 },
         StartError::Unavailable { profiler: Profiler::Cuda, reasons: vec!["rank 0: not in this version".into()] },
         StartError::NotAgreed(6),
+        StartError::NotHeld(id(), "recording"),
         StartError::Busy,
         StartError::Store("No space left on device".into()),
         StartError::ShuttingDown,

@@ -4,7 +4,7 @@
 //! speaks plain HTTP to this port is told so in plain HTTP. HTTP/1.1 is all that is offered (ALPN). Called by
 //! [`super::connections`]; made by [`super::door`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -111,22 +111,22 @@ pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
 
-fn read(certificate: &PathBuf, key: &PathBuf) -> Result<Arc<ServerConfig>, TlsError> {
-    let wrong = |reason: String| TlsError::Certificate { path: certificate.clone(), reason };
+fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let wrong = |reason: String| TlsError::Certificate { path: certificate.to_owned(), reason };
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| wrong(words(&error)))?;
     if chain.is_empty() {
         return Err(wrong("holds no certificate: it has to be PEM, the server's own first, then its chain".to_owned()));
     }
-    let wrong = |reason: String| TlsError::Key { path: key.clone(), reason };
+    let wrong = |reason: String| TlsError::Key { path: key.to_owned(), reason };
     let text = private_file::read(key).map_err(wrong)?;
     let secret = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| wrong(words(&error)))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
-        .map_err(|source| TlsError::Pair { certificate: certificate.clone(), key: key.clone(), source })?;
+        .map_err(|source| TlsError::Pair { certificate: certificate.to_owned(), key: key.to_owned(), source })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -4,6 +4,7 @@ mod attach;
 mod events;
 mod formats;
 mod groups;
+mod held;
 mod kills;
 mod load;
 mod pace;

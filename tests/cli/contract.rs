@@ -19,6 +19,8 @@ fn manifest() -> Manifest {
         accepted_at: "2026-11-21T10:00:00Z".into(),
         accepted_at_ns: 5,
         wall_clock_stepped_ns: 0,
+        held: false,
+        agreed_at_ns: Some(0),
         finished_at: None,
         profile_prefix: None,
         profiler: "steps".into(),

@@ -15,6 +15,8 @@ fn every_command_explains_itself() {
         "captures rm",
         "get",
         "report",
+        "run",
+        "phase",
         "exec",
         "nsys",
         "reports",

@@ -111,7 +111,8 @@ async fn a_web_page_gets_nothing_from_an_open_network() {
     let open = vec!["10.0.0.0/8".parse().unwrap()];
     let state =
         guarded(Settings { open_profile_routes: open, allowed_host: vec!["node7".into()], ..Settings::default() });
-    let cases: [(&[(&str, &str)], u16, &str); 4] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], u16, &'a str);
+    let cases: [Case<'_>; 4] = [
         (&[("host", "10.0.0.1:8001"), ("origin", "https://evil.example")], 403, "foreign_origin"),
         (&[("host", "10.0.0.1:8001"), ("sec-fetch-site", "cross-site")], 403, "foreign_origin"),
         (&[("host", "evil.example"), ("origin", "http://evil.example")], 421, "foreign_host"),

@@ -50,6 +50,8 @@ fn manifest() -> Manifest {
         accepted_at: String::new(),
         accepted_at_ns: 0,
         wall_clock_stepped_ns: 0,
+        held: false,
+        agreed_at_ns: Some(0),
         finished_at: None,
         profile_prefix: None,
         profiler: "steps".into(),

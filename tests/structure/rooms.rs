@@ -36,9 +36,25 @@ const ROOMS: &[(&str, &[&str])] = &[
     // Knows no routes: what is whose is the service's to say. Of the session it knows where requests are handed in.
     ("proxy", &["capture::passed", "wire::clock::monotonic_ns"]),
     ("client", &["config"]),
+    // Calls servers by what the client knows of them, and merges what it fetched. What is typed and printed is the caller's.
+    ("trigger", &["client", "merge"]),
     // Of traces it knows the names of their formats: a file name chooses one. A report comes as JSON, also from afar: it is
     // read, compared and shown here.
-    ("cli", &["client", "config", "doctor", "launch", "merge", "report", "service", "simulator", "trace::output"]),
+    (
+        "cli",
+        &[
+            "client",
+            "config",
+            "doctor",
+            "launch",
+            "merge",
+            "report",
+            "service",
+            "simulator",
+            "trace::output",
+            "trigger",
+        ],
+    ),
     // Environments and command lines as values; what they mean to the sidecar is the caller's.
     ("launch", &[]),
     // Works on files that lie there, whoever wrote them: of ours it knows what a trace says, not how it is written. Reports
@@ -71,7 +87,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("comfy_table", &["cli"]),
     ("hdrhistogram", &["report"]),
     ("rusqlite", &["launch"]),
-    ("rustix", &["cli", "proxy"]),
+    ("rustix", &["cli", "proxy", "trigger"]),
+    ("signal_hook", &["trigger"]),
     ("toml", &["config"]),
     ("prometheus_client", &["telemetry"]),
     ("nvml_wrapper", &["telemetry"]),

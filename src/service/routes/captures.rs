@@ -7,7 +7,7 @@ use axum::http::{Extensions, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::profile::{noted, read_wait};
+use super::profile::{noted, read_wait, started};
 use crate::capture::export::Export;
 use crate::capture::manifest::Manifest;
 use crate::capture::request::{CaptureError, ReportFormat};
@@ -46,6 +46,25 @@ pub async fn show(State(state): State<AppState>, id: Id, RawQuery(query): RawQue
         manifest = state.captures.wait(&manifest.capture_id, patience).await?;
     }
     Ok(Json(manifest.as_ref()).into_response())
+}
+
+/// Opens one that is held.
+pub async fn open(
+    State(state): State<AppState>,
+    id: Id,
+    RawQuery(query): RawQuery,
+    extensions: Extensions,
+) -> Result<Json<Value>, ApiError> {
+    if !state.settings.profiling {
+        return Err(ApiError::ProfilingOff);
+    }
+    let note = noted(&extensions);
+    let fields = fields(query)?;
+    note.asked(fields.known(&["start_iteration"]));
+    let id = state.captures.get(&name(id)?)?.capture_id.clone();
+    note.capture(&id.0);
+    let first = fields.number(&["start_iteration"])?.map(|(_, first)| first);
+    Ok(Json(started(&*state.captures.open(id, first).await?)))
 }
 
 /// Removes it, with its files.

@@ -131,6 +131,8 @@ pub fn started(manifest: &Manifest) -> Value {
     json!({
         "capture_id": manifest.capture_id,
         "state": manifest.state,
+        "held": manifest.held,
+        "agreed_at_ns": manifest.agreed_at_ns,
         "window": manifest.window,
         "groups": manifest.groups,
         "ranks": manifest.ranks,

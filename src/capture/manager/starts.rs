@@ -1,0 +1,145 @@
+//! How a capture begins: at once, or held until it is told to open.
+//!
+//! A capture that is held has a folder and a manifest, keeps others from starting, and asks nothing of an engine. So
+//! several sidecars can be brought to the edge one after the other, and open at one moment.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::capture::files::Job;
+use crate::capture::hold::Held;
+use crate::capture::manifest::{CaptureId, ClosedBy, Manifest};
+use crate::capture::plan;
+use crate::capture::request::{Begin, StartError, StartRequest};
+use crate::capture::running::{Plan, Running};
+use crate::wire::clock::monotonic_ns;
+
+use super::{Manager, START_PATIENCE, WAITING_EXPORTS};
+
+impl Manager {
+    pub(super) fn start(&mut self, request: StartRequest) -> Result<(), StartError> {
+        if !self.leaving.is_empty() {
+            return Err(StartError::ShuttingDown);
+        }
+        if let Some(id) = self.holder() {
+            return Err(StartError::Running(id));
+        }
+        if self.work.len() >= WAITING_EXPORTS {
+            return Err(StartError::Busy);
+        }
+        self.end_aftermath();
+        self.collector.scan(Instant::now());
+        let (plan, window) = plan::make(&self.options, &request, &self.collector)?;
+        let manifest = plan::manifest(&request, &plan, window);
+        let Some(hold_ms) = request.hold_ms else { return self.begin(&plan, manifest) };
+        if self.files.try_send(Job::Hold(Box::new(manifest.clone()))).is_err() {
+            return Err(StartError::Busy);
+        }
+        // Never longer than a window is waited for.
+        let hold = Duration::from_millis(hold_ms).min(self.options.max_wait);
+        let until_ns = monotonic_ns().saturating_add(u64::try_from(hold.as_nanos()).unwrap_or(u64::MAX));
+        self.held = Some(Held::new(request, manifest, until_ns));
+        self.shared.held_by(self.holder());
+        Ok(())
+    }
+
+    fn begin(&mut self, plan: &Plan, manifest: Manifest) -> Result<(), StartError> {
+        let (running, begin) = Running::start(&mut self.collector, plan, manifest, &self.shared)?;
+        if self.files.try_send(Job::Begin(Box::new(begin))).is_err() {
+            running.let_go(&mut self.collector);
+            return Err(StartError::Busy);
+        }
+        self.renewed = Instant::now();
+        self.running = Some(running);
+        self.shared.held_by(self.holder());
+        Ok(())
+    }
+
+    /// What was checked when it was accepted is checked again: the ranks may be others by now.
+    pub(super) fn open_held(&mut self, id: &CaptureId, first: Option<u64>) -> Result<(), StartError> {
+        let Some(held) = self.held.as_ref().filter(|held| held.id() == id && held.is_waiting()) else {
+            let state = self.shared.find(&id.0).map_or("gone", |known| known.state.as_str());
+            return Err(StartError::NotHeld(id.clone(), state));
+        };
+        if self.starting.is_some() {
+            return Err(StartError::Busy);
+        }
+        let (mut request, mut manifest) = (held.request().clone(), (*held.manifest()).clone());
+        if let Some(first) = first {
+            request.begin = Some(Begin::At(first));
+        }
+        self.collector.scan(Instant::now());
+        let (plan, window) = plan::make(&self.options, &request, &self.collector)?;
+        manifest.window = window;
+        self.begin(&plan, manifest)?;
+        self.held = None;
+        Ok(())
+    }
+
+    /// A held capture that nobody opens ends by itself.
+    pub(super) fn turn_held(&mut self) {
+        if self.held.as_ref().is_some_and(|held| held.lapses(monotonic_ns())) {
+            self.call_off_held(ClosedBy::MaxWait);
+        }
+    }
+
+    /// The held capture will not be opened any more. It goes when its last manifest is written.
+    pub(super) fn call_off_held(&mut self, by: ClosedBy) {
+        if let Some(manifest) = self.held.as_mut().and_then(|held| held.call_off(by)) {
+            tracing::info!(capture = %manifest.capture_id, "a held capture is called off");
+            self.shared.publish(Arc::new(manifest.clone()));
+            if self.files.try_send(Job::CallOff(Box::new(manifest.clone()))).is_err() {
+                // Its first manifest is there: the next sidecar ends it too.
+                self.finished(manifest, 0);
+            }
+        }
+    }
+
+    /// The files of the capture that starts are there, or can't be made.
+    pub(super) fn begun(&mut self, begun: Result<(), String>) {
+        let answer = match (begun, &mut self.running, &mut self.held) {
+            (Ok(()), Some(running), _) => {
+                running.has_begun();
+                let manifest = running.refresh();
+                tracing::info!(capture = %manifest.capture_id, ranks = manifest.ranks.len(), "capture accepted");
+                // Somebody may have stopped it already.
+                running.turn(&mut self.collector, &self.files);
+                self.publish(Instant::now());
+                Ok(manifest)
+            }
+            (Ok(()), None, Some(held)) => {
+                let manifest = held.manifest();
+                tracing::info!(capture = %manifest.capture_id, "capture held");
+                self.publish(Instant::now());
+                self.shared.publish(manifest.clone());
+                Ok(manifest)
+            }
+            (Ok(()), None, None) => return,
+            (Err(reason), ..) => {
+                self.held = None;
+                self.let_go();
+                // Who stopped it is told of what there was before.
+                self.answer_stops();
+                Err(StartError::Store(reason))
+            }
+        };
+        if let Some(starting) = self.starting.take() {
+            let _ = starting.reply.send(answer);
+        }
+    }
+
+    /// Nobody waits for a disk for ever.
+    pub(super) fn lose_patience(&mut self, now: Instant) {
+        if let Some(starting) = self.starting.take_if(|s| now >= s.until) {
+            let reason = format!("the data folder has not answered for {} s", START_PATIENCE.as_secs());
+            let _ = starting.reply.send(Err(StartError::Store(reason)));
+            if let Some(running) = &mut self.running {
+                running.stop(ClosedBy::Failed);
+            }
+            self.call_off_held(ClosedBy::Failed);
+        }
+        if self.stopping.iter().any(|s| now >= s.until) {
+            self.answer_stops();
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A call whose answer is told as it came, whatever it is: for those who have to record it, and for engines, which answer
+//! in words of their own.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::error::innermost;
+use super::http::Client;
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+/// Why nothing came back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// Not in time.
+    #[error("no answer within {} s", .0.as_secs_f64())]
+    TimedOut(Duration),
+    /// Not at all.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl Answer {
+    /// Whether it is what benchmark clients take for one: 200, and nothing else.
+    pub fn is_ok(&self) -> bool {
+        self.status == 200
+    }
+
+    /// The body, where it is JSON.
+    pub fn json(&self) -> Option<Value> {
+        serde_json::from_str(&self.body).ok()
+    }
+
+    /// What an answer other than 200 says, in one line.
+    pub fn refusal(&self) -> String {
+        let json = self.json().unwrap_or_default();
+        let said = [&json["error"]["message"], &json["error"], &json["detail"], &json["message"]];
+        let said = said.into_iter().find_map(Value::as_str).map(str::to_owned);
+        let said = said.or_else(|| self.body.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned));
+        let said: String = said.unwrap_or_default().chars().filter(|c| !c.is_control()).take(300).collect();
+        match (self.status, said.is_empty()) {
+            (404, _) => format!("HTTP 404: profiling is not enabled on this server{}", of(&said)),
+            (status, true) => format!("HTTP {status}"),
+            (status, false) => format!("HTTP {status}: {said}"),
+        }
+    }
+
+    /// The stable word of an error of ours.
+    pub fn reason(&self) -> Option<String> {
+        Some(self.json()?["error"]["reason"].as_str()?.to_owned())
+    }
+}
+
+fn of(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(" ({said})") }
+}
+
+impl Client {
+    /// Sends it, and gives what came back within `patience`. No redirect is followed.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        patience: Duration,
+    ) -> Result<Answer, CallError> {
+        let failed = |error: reqwest::Error| match error.is_timeout() {
+            true => CallError::TimedOut(patience),
+            false => CallError::Unreachable(innermost(&error)),
+        };
+        let request = self.request(method, path).map_err(|e| CallError::Unreachable(e.to_string()))?;
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        let response = request.timeout(patience).send().await.map_err(failed)?;
+        let status = response.status().as_u16();
+        let body = response.text().await.map_err(failed)?;
+        Ok(Answer { status, body })
+    }
+
+    /// A POST.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn post(&self, path: &str, body: Option<&Value>, patience: Duration) -> Result<Answer, CallError> {
+        self.call(Method::POST, path, body, patience).await
+    }
+
+    /// A GET.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn get(&self, path: &str, patience: Duration) -> Result<Answer, CallError> {
+        self.call(Method::GET, path, None, patience).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Answer;
+
+    #[test]
+    fn a_refusal_is_told_in_one_line_whoever_words_it() {
+        let said = |status, body: &str| Answer { status, body: body.into() }.refusal();
+        assert_eq!(said(409, r#"{"error":{"message":"one runs"}}"#), "HTTP 409: one runs");
+        assert_eq!(said(500, r#"{"detail":"no"}"#), "HTTP 500: no");
+        assert_eq!(said(500, "\n Internal Server Error\nmore"), "HTTP 500: Internal Server Error");
+        assert_eq!(said(502, ""), "HTTP 502");
+        assert!(said(404, "").contains("not enabled"));
+    }
+}
