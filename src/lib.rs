@@ -22,6 +22,7 @@
 //! | [`config`] | settings, and the table of environment variables |
 //! | [`client`], [`cli`] | the command `stepscope` |
 //! | [`launch`] | starting an engine so that it can be sliced: environments, nsys lines, its reports |
+//! | [`native`] | the engine's own profiler behind our contract |
 //! | [`merge`] | captures and other tools' traces into one |
 //! | [`doctor`] | what keeps an engine from being seen on this machine |
 #[cfg(feature = "agent")]
@@ -42,6 +43,8 @@ pub mod doctor;
 pub mod launch;
 #[cfg(feature = "service")]
 pub mod merge;
+#[cfg(feature = "service")]
+pub mod native;
 #[cfg(feature = "service")]
 pub mod proxy;
 #[cfg(feature = "service")]

@@ -123,6 +123,13 @@ pub(crate) fn step_end() {
     (table::current().step_end)();
 }
 
+/// How many iterations on the first one of a window lies that the engine's own profiler is to cover too: 1 is the next one. 0:
+/// there is none, or it has begun.
+#[pyfunction]
+pub(crate) fn until_window() -> u64 {
+    (table::current().until_window)()
+}
+
 /// The process says goodbye.
 #[pyfunction]
 pub(crate) fn leave() {

@@ -35,6 +35,10 @@ def step_end():
     return None
 
 
+def until_window():
+    return 0
+
+
 def leave():
     return None
 

@@ -8,17 +8,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+mod left_over;
+
 use crate::collector::Collector;
 use crate::wire::clock::realtime_ns;
 use crate::wire::segment::Trust;
 
+use super::driving::Driving;
 use super::exporter::Work;
 use super::files::Job;
 use super::handle::{Command, Shared, Snapshot, StartReply, StopReply, Stopped};
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
 use super::options::Options;
 use super::pace::Aftermath;
-use super::request::{CaptureError, StartError, StartRequest};
+use super::request::{CaptureError, Profiler, StartError, StartRequest};
 use super::running::Running;
 use super::store::{Kept, Retention};
 use super::{plan, snapshot};
@@ -41,6 +44,8 @@ const HOT_TURN: Duration = Duration::from_millis(1);
 const IDLE_TURN: Duration = Duration::from_millis(50);
 /// How long a start may wait for the disk.
 const START_PATIENCE: Duration = Duration::from_secs(5);
+/// How much longer for an idle engine to say whether its own profiler starts: its next iteration may be the window's first.
+const ENGINE_PATIENCE: Duration = Duration::from_millis(30);
 /// How long a stop that cancels may.
 const CANCEL_PATIENCE: Duration = Duration::from_millis(50);
 
@@ -48,6 +53,8 @@ const CANCEL_PATIENCE: Duration = Duration::from_millis(50);
 struct Starting {
     reply: StartReply,
     until: Instant,
+    /// Its files are there: what is waited for is the engine's word.
+    begun: bool,
 }
 
 /// A stop that waits for the end of what it cancelled.
@@ -196,6 +203,11 @@ impl Manager {
 
     /// Nobody waits for a disk for ever.
     fn lose_patience(&mut self, now: Instant) {
+        let answered = self.running.as_ref().is_none_or(Running::may_be_answered);
+        if let Some(starting) = self.starting.take_if(|s| s.begun && (answered || now >= s.until)) {
+            let manifest = self.running.as_mut().map(Running::refresh).or_else(|| self.shared.find("latest"));
+            let _ = starting.reply.send(manifest.ok_or(StartError::ShuttingDown));
+        }
         if let Some(starting) = self.starting.take_if(|s| now >= s.until) {
             let reason = format!("the data folder has not answered for {} s", START_PATIENCE.as_secs());
             let _ = starting.reply.send(Err(StartError::Store(reason)));
@@ -219,7 +231,9 @@ impl Manager {
     fn answer(&mut self, command: Command) {
         match command {
             Command::Start(request, reply) => match self.start(request) {
-                Ok(()) => self.starting = Some(Starting { reply, until: Instant::now() + START_PATIENCE }),
+                Ok(()) => {
+                    self.starting = Some(Starting { reply, until: Instant::now() + START_PATIENCE, begun: false })
+                }
                 Err(error) => drop(reply.send(Err(error))),
             },
             Command::Stop(id, reply) => self.stop(id, reply),
@@ -235,10 +249,10 @@ impl Manager {
             }
             Command::Begun(begun) => self.begun(begun),
             Command::Resumed(resumed) => {
-                let (session, manifest, progress) = *resumed;
                 self.resuming = None;
+                let driving = Driving::take_up(self.options.native.as_ref(), &resumed.1);
                 let Options { lease, buffer_bytes, .. } = self.options;
-                self.running = Some(Running::resumed(session, manifest, progress, lease, buffer_bytes));
+                self.running = Some(Running::resumed(*resumed, lease, buffer_bytes, driving));
             }
             Command::Finished(manifest, bytes) => self.finished(*manifest, bytes),
             Command::Exported(manifest, bytes) => {
@@ -271,7 +285,14 @@ impl Manager {
         self.collector.scan(Instant::now());
         let (plan, window) = plan::make(&self.options, &request, &self.collector)?;
         let manifest = plan::manifest(&request, &plan, window);
-        let (running, begin) = Running::start(&mut self.collector, &plan, manifest, &self.shared)?;
+        let driving = match (&self.options.native, plan.profiling.profiler) {
+            (Some(native), Profiler::Engine) => Some(Driving::new(native.clone(), &manifest)),
+            _ => None,
+        };
+        let (mut running, begin) = Running::start(&mut self.collector, &plan, manifest, &self.shared)?;
+        if let Some(driving) = driving {
+            running.drive(driving);
+        }
         if self.files.try_send(Job::Begin(Box::new(begin))).is_err() {
             running.let_go(&mut self.collector);
             return Err(StartError::Busy);
@@ -299,6 +320,13 @@ impl Manager {
                 // Somebody may have stopped it already.
                 running.turn(&mut self.collector, &self.files);
                 self.publish(Instant::now());
+                if self.running.as_ref().is_some_and(|running| !running.may_be_answered())
+                    && let Some(starting) = &mut self.starting
+                {
+                    starting.begun = true;
+                    starting.until = Instant::now() + ENGINE_PATIENCE;
+                    return;
+                }
                 Ok(manifest)
             }
             Err(reason) => {
@@ -429,33 +457,6 @@ impl Manager {
             self.work.push_back(Work::Remove(id));
         }
         self.hand_out_work();
-    }
-
-    /// What an earlier sidecar left, finished or not.
-    fn take_up(&mut self) {
-        let manifests: Vec<Arc<Manifest>> = self.shared.manifests().values().cloned().collect();
-        for manifest in manifests {
-            match manifest.state {
-                State::Exporting => self.work.push_back(Work::Export(manifest)),
-                state if state.is_final() => {
-                    let bytes = self.shared.store.bytes(&manifest.capture_id);
-                    self.keep(manifest, bytes);
-                }
-                _ => self.interrupted.push(manifest),
-            }
-        }
-        self.apply_retention();
-        self.shared.held_by(self.holder());
-    }
-
-    fn resume(&mut self, manifest: Arc<Manifest>) {
-        let id = manifest.capture_id.clone();
-        tracing::warn!(capture = %id, state = manifest.state.as_str(), "finishing an interrupted capture");
-        match self.files.try_send(Job::Resume(manifest)) {
-            Ok(()) => self.resuming = Some(id),
-            Err(mpsc::TrySendError::Full(Job::Resume(manifest))) => self.interrupted.push(manifest),
-            Err(_) => {}
-        }
     }
 
     fn publish(&mut self, now: Instant) {

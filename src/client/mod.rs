@@ -4,14 +4,18 @@
 //! unknown fields are ignored, missing ones have defaults ([`types`]). Every failure keeps the sidecar's own words and
 //! says what to do next ([`error`]). HTTP, and HTTPS with the certificates that are trusted ([`tls`]).
 //!
-//! Called by `cli`. Uses nothing else of ours.
+//! An engine's own HTTP is called plainly (`engine`): there a status and a text are all there is.
+//!
+//! Called by `cli`, and by `native`. Uses nothing else of ours.
 
 mod download;
+mod engine;
 mod error;
 mod http;
 mod tls;
 pub mod types;
 
 pub use download::{Delivered, Progress, Wanted};
+pub use engine::{EngineAnswer, EngineHttp, NoAnswer};
 pub use error::ClientError;
 pub use http::{Client, Reply, StartBody};

@@ -6,6 +6,7 @@ mod formats;
 mod groups;
 mod kills;
 mod load;
+mod native;
 mod pace;
 mod rings;
 mod stop;

@@ -74,6 +74,7 @@ fn manifest() -> Manifest {
         gpus: GpuReport::default(),
         fragment_bytes: 10,
         artifacts: vec![],
+        native: None,
     }
 }
 

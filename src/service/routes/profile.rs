@@ -134,6 +134,7 @@ pub fn started(manifest: &Manifest) -> Value {
         "window": manifest.window,
         "groups": manifest.groups,
         "ranks": manifest.ranks,
+        "native": manifest.native,
         "warnings": manifest.warnings,
         "links": links(&manifest.capture_id),
     })
@@ -152,6 +153,7 @@ pub fn stopped(manifest: &Manifest) -> Value {
         "groups": manifest.groups,
         "ranks": manifest.ranks,
         "dropped": manifest.dropped,
+        "native": manifest.native,
         "warnings": manifest.warnings,
         "links": links(&manifest.capture_id),
     })
