@@ -211,6 +211,10 @@ typedef struct stepscope_api {
 
   /* The iteration whose number step_begin just returned computes so many tokens of each of these requests. */
   void (*served)(uint64_t iteration, const uint64_t *requests, const uint32_t *tokens, size_t count);
+
+  /* How many iterations on the first one of a window lies that the engine's own profiler is to cover too: 1 is the next one. 0:
+   * there is none, or it has begun. For whoever starts that profiler, between two iterations. Not there if `size` ends before it. */
+  uint64_t (*until_window)(void);
 } stepscope_api;
 
 /* The table for an interface version, or NULL when this library does not speak it. Valid for ever. */

@@ -23,6 +23,7 @@
 //! | [`client`], [`cli`] | the command `stepscope` |
 //! | [`launch`] | starting an engine so that it can be sliced: environments, nsys lines, its reports |
 //! | [`trigger`] | captures on any number of servers around a benchmark |
+//! | [`native`] | the engine's own profiler behind our contract |
 //! | [`merge`] | captures and other tools' traces into one |
 //! | [`doctor`] | what keeps an engine from being seen on this machine |
 #[cfg(feature = "agent")]
@@ -43,6 +44,8 @@ pub mod doctor;
 pub mod launch;
 #[cfg(feature = "service")]
 pub mod merge;
+#[cfg(feature = "service")]
+pub mod native;
 #[cfg(feature = "service")]
 pub mod proxy;
 #[cfg(feature = "service")]

@@ -141,6 +141,13 @@ pub(crate) fn iterate<'py>(
     result
 }
 
+/// How many iterations on the first one of a window lies that the engine's own profiler is to cover too: 1 is the next one. 0:
+/// there is none, or it has begun.
+#[pyfunction]
+pub(crate) fn until_window() -> u64 {
+    (table::current().until_window)()
+}
+
 /// The process says goodbye.
 #[pyfunction]
 pub(crate) fn leave() {

@@ -23,7 +23,7 @@ mod _stepscope {
     #[pymodule_export]
     use super::functions::{
         available, claim_steps, describe, iterate, join, leave, library_path, load, reason, step_batch, step_begin,
-        step_end, step_stream,
+        step_end, step_stream, until_window,
     };
     #[pymodule_export]
     use super::recorder::{Counter, Instant, counter, duration, instant, moments, recording, request, served};

@@ -136,6 +136,7 @@ pub(crate) struct Api {
     pub(crate) request_number: extern "C" fn(*const c_char, usize) -> u64,
     pub(crate) request: extern "C" fn(*const Request),
     pub(crate) served: extern "C" fn(u64, *const u64, *const u32, usize),
+    pub(crate) until_window: extern "C" fn() -> u64,
 }
 
 /// Bytes of the first version's table: every library has them.
@@ -198,6 +199,7 @@ static INERT: Api = Api {
     request_number: no_number,
     request: no_request,
     served: no_served,
+    until_window: no_begin,
 };
 
 static CURRENT: AtomicPtr<Api> = AtomicPtr::new((&raw const INERT).cast_mut());

@@ -39,6 +39,10 @@ def iterate(function, inside, arguments, keywords):
     return function(*arguments, **keywords)
 
 
+def until_window():
+    return 0
+
+
 def leave():
     return None
 

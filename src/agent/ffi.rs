@@ -73,6 +73,7 @@ pub struct Api {
     pub request_number: unsafe extern "C" fn(*const c_char, usize) -> u64,
     pub request: unsafe extern "C" fn(*const CRequest),
     pub served: unsafe extern "C" fn(u64, *const u64, *const u32, usize),
+    pub until_window: extern "C" fn() -> u64,
 }
 
 impl Api {
@@ -107,6 +108,7 @@ pub static OWN: Api = Api {
     request_number: recorder::request_number,
     request: recorder::request,
     served: recorder::served,
+    until_window,
 };
 
 /// The table for an interface version, or null. A second copy of the library, opened by its path, hands out the first
@@ -247,6 +249,10 @@ extern "C" fn initialize_nvtx(get: GetExportTable) -> i32 {
 
 extern "C" fn step_stream(stream: *mut c_void) {
     hook::step_stream(stream);
+}
+
+extern "C" fn until_window() -> u64 {
+    std::panic::catch_unwind(hook::until_window).unwrap_or(0)
 }
 
 extern "C" fn step_end() {

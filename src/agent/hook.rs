@@ -7,6 +7,7 @@ use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
 use crate::wire::atomics::Native;
+use crate::wire::control;
 use crate::wire::gate;
 use crate::wire::record::{Batch, flags};
 
@@ -65,6 +66,16 @@ pub(super) fn step_end() {
         return end_slowly();
     }
     count_end();
+}
+
+/// How many iterations on the first one of a window lies that the engine's own profiler is to cover too: 1 is the next one. 0:
+/// there is none, or it has begun.
+pub(super) fn until_window() -> u64 {
+    let Some(joined) = joined() else { return 0 };
+    let wanted = control::read(&joined.segment.control().words());
+    let wanted = wanted.filter(|wanted| wanted.armed && wanted.profiler & control::profiler::ENGINE != 0);
+    let begun = joined.segment.status().begun.load(Ordering::Relaxed);
+    wanted.map_or(0, |wanted| wanted.first_iteration.saturating_sub(begun))
 }
 
 #[inline(always)]

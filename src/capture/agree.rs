@@ -12,8 +12,9 @@ use crate::collector::source::{Arming, Source, SourceId};
 use crate::wire::layout::NONE;
 use crate::wire::membarrier;
 
+use super::driving;
 use super::profiling::Lead;
-use super::request::{self, StartError};
+use super::request::{self, Profiler, StartError};
 use super::running::Plan;
 use super::session::{Group, Phase, Rank};
 use super::window::{self, Opening};
@@ -44,7 +45,10 @@ pub(super) fn agree(
         let role_of = |s: &Source| plan.leads.get(&s.id()).copied().unwrap_or_default();
         let listens = sources.iter().any(|s| s.abilities().nvtx_tool == Answer::Yes);
         let lead = plan.profiling.lead_iterations(listens, sources.iter().any(|s| role_of(s).shared), rate);
-        let ahead = window::ahead(idle, rate, attempt).saturating_add(lead);
+        let mut ahead = window::ahead(idle, rate, attempt).saturating_add(lead);
+        if plan.profiling.profiler == Profiler::Engine && !idle {
+            ahead = ahead.max(driving::ahead(rate));
+        }
         let opening = window::opening(plan.begin, begun, ahead).map_err(|past| StartError::Past {
             requested: if let request::Begin::At(at) = plan.begin { at } else { 0 },
             group: key.1.clone(),

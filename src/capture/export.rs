@@ -43,7 +43,7 @@ fn word(by: ClosedBy) -> Option<String> {
 }
 
 /// What the trace says of its capture.
-fn meta(manifest: &Manifest) -> ExportMeta {
+pub(super) fn meta(manifest: &Manifest) -> ExportMeta {
     ExportMeta {
         capture_id: manifest.capture_id.0.clone(),
         stepscope_version: manifest.stepscope_version.clone(),
@@ -175,7 +175,7 @@ pub(super) fn write_trace(manifest: &Manifest, folder: &Path, fragments: &[PathB
         file.sync_data()?;
         let bytes = file.metadata()?.len();
         fs::rename(&part, folder.join(&name))?;
-        Ok(Artifact { name, kind: "trace".into(), bytes, events: summary.events })
+        Ok(Artifact { name, kind: "trace".into(), bytes, events: summary.events, rank: None, written_at: None })
     })();
     if written.is_err() {
         let _ = fs::remove_file(&part);

@@ -7,9 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use super::export;
 use super::handle::{Command, Shared};
-use super::manifest::{CaptureId, Manifest, State};
+use super::manifest::{CaptureId, Complete, Manifest, State};
+use super::native::Native;
+use super::{engine_files, export};
 
 /// A piece of work.
 #[derive(Debug)]
@@ -21,11 +22,11 @@ pub(super) enum Work {
 }
 
 /// Until nobody has work any more.
-pub(super) fn run(shared: &Shared, answers: &SyncSender<Command>, work: &Receiver<Work>) {
+pub(super) fn run(shared: &Shared, native: Option<&dyn Native>, answers: &SyncSender<Command>, work: &Receiver<Work>) {
     for work in work {
         let answer = match work {
             Work::Export(manifest) => {
-                let manifest = finished(shared, &manifest);
+                let manifest = finished(shared, native, &manifest);
                 let bytes = shared.store.bytes(&manifest.capture_id);
                 Command::Exported(Box::new(manifest), bytes)
             }
@@ -40,10 +41,16 @@ pub(super) fn run(shared: &Shared, answers: &SyncSender<Command>, work: &Receive
     }
 }
 
-/// Writes the trace, and the last manifest.
-fn finished(shared: &Shared, manifest: &Manifest) -> Manifest {
+/// Writes the trace, takes what the engine's own profiler wrote, and writes the last manifest.
+fn finished(shared: &Shared, native: Option<&dyn Native>, manifest: &Manifest) -> Manifest {
     let store = &shared.store;
     let mut manifest = manifest.clone();
+    // In front of the trace: what is missing stands in that too.
+    let taken = catch_unwind(AssertUnwindSafe(|| engine_files::take(&mut manifest, store, native)));
+    if taken.is_err() {
+        manifest.complete = Complete::No;
+        manifest.missing.push("the engine's files could not be taken: it panicked".into());
+    }
     let write = || {
         let files = store.trace_files(&manifest.capture_id)?;
         export::write_trace(&manifest, &store.folder(&manifest.capture_id), &files)

@@ -10,9 +10,10 @@ use tokio::sync::{oneshot, watch};
 use super::counters::CounterQueue;
 use super::export::{self, Export};
 use super::manifest::{CaptureId, Manifest, State};
+use super::native::Native;
 use super::passed::PassedQueue;
 use super::progress::Progress;
-use super::request::{CaptureError, ReportFormat, StartError, StartRequest};
+use super::request::{CaptureError, Profiler, ReportFormat, StartError, StartRequest};
 use super::session::Session;
 use super::store::Store;
 use crate::trace::output::{Format, LedgerFormat};
@@ -107,6 +108,9 @@ pub struct Stopped {
 pub struct Captures {
     pub(super) commands: mpsc::SyncSender<Command>,
     pub(super) shared: Arc<Shared>,
+    /// The engine's own profiler.
+    pub(super) native: Option<Arc<dyn Native>>,
+    pub(super) default_profiler: Profiler,
 }
 
 /// How a start is answered.
@@ -176,6 +180,11 @@ impl Captures {
         if let Some(id) = self.shared.holder() {
             return Err(StartError::Running(id));
         }
+        if request.profiler.unwrap_or(self.default_profiler) == Profiler::Engine {
+            self.check_engine()
+                .await
+                .map_err(|reason| StartError::Unavailable { profiler: Profiler::Engine, reasons: vec![reason] })?;
+        }
         self.ask(|reply| Command::Start(request, reply)).await?
     }
 
@@ -186,6 +195,19 @@ impl Captures {
     /// See [`StartError`].
     pub async fn open(&self, id: CaptureId, first: Option<u64>) -> Result<Arc<Manifest>, StartError> {
         self.ask(|reply| Command::Open(id, first, reply)).await?
+    }
+
+    /// Whether the engine's own profiler can be asked, as far as the engine says in time.
+    ///
+    /// # Errors
+    /// What keeps it from working, and what mends that.
+    pub async fn check_engine(&self) -> Result<(), String> {
+        match &self.native {
+            Some(native) => native.check().await,
+            None => Err("this sidecar knows no engine: start it with --engine-url http://HOST:PORT (or --upstream), the engine's own HTTP, and \
+                         --engine-profile-dir DIR, the folder that its profiler writes to"
+                .into()),
+        }
     }
 
     /// Orders the running capture to close, and says how it stands; the rest goes on behind. With nothing running, the
@@ -307,6 +329,21 @@ impl Captures {
         Ok(export::report(&manifest, fragments, format))
     }
 
+    /// A writer of an artefact as it lies there.
+    ///
+    /// # Errors
+    /// [`CaptureError`]: unknown, or it has no such artefact.
+    pub fn artifact(&self, id: &str, name: &str) -> Result<(Export, String), CaptureError> {
+        let manifest = self.get(id)?;
+        let artifact = manifest.artifacts.iter().find(|artifact| artifact.name == name);
+        let artifact = artifact.ok_or_else(|| CaptureError::UnknownArtifact {
+            id: manifest.capture_id.clone(),
+            name: name.into(),
+            names: manifest.artifacts.iter().map(|artifact| artifact.name.clone()).collect(),
+        })?;
+        Ok((export::file(self.shared.store.artifact(&manifest.capture_id, artifact)), artifact.name.clone()))
+    }
+
     fn readable(
         &self,
         id: &str,
@@ -405,7 +442,8 @@ mod tests {
             passed: Default::default(),
         };
         let (commands, inbox) = mpsc::sync_channel(1);
-        let captures = Captures { commands, shared: Arc::new(shared) };
+        let default_profiler = Profiler::default();
+        let captures = Captures { commands, shared: Arc::new(shared), native: None, default_profiler };
         captures.commands.try_send(Command::Begun(Ok(()))).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {

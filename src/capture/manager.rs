@@ -12,6 +12,7 @@ use crate::collector::Collector;
 use crate::wire::clock::realtime_ns;
 use crate::wire::segment::Trust;
 
+use super::driving::Driving;
 use super::exporter::Work;
 use super::files::Job;
 use super::handle::{Command, Shared, Snapshot, StartReply, StopReply, Stopped};
@@ -21,9 +22,10 @@ use super::options::Options;
 use super::pace::Aftermath;
 use super::request::CaptureError;
 use super::running::Running;
-use super::store::{Kept, Retention};
 use super::snapshot;
+use super::store::{Kept, Retention};
 
+mod left_over;
 mod starts;
 
 const SCAN_EVERY: Duration = Duration::from_millis(200);
@@ -44,6 +46,8 @@ const HOT_TURN: Duration = Duration::from_millis(1);
 const IDLE_TURN: Duration = Duration::from_millis(50);
 /// How long a start may wait for the disk.
 const START_PATIENCE: Duration = Duration::from_secs(5);
+/// How much longer for an idle engine to say whether its own profiler starts: its next iteration may be the window's first.
+const ENGINE_PATIENCE: Duration = Duration::from_millis(30);
 /// How long a stop that cancels may.
 const CANCEL_PATIENCE: Duration = Duration::from_millis(50);
 
@@ -51,6 +55,8 @@ const CANCEL_PATIENCE: Duration = Duration::from_millis(50);
 struct Starting {
     reply: StartReply,
     until: Instant,
+    /// Its files are there: what is waited for is the engine's word.
+    begun: bool,
 }
 
 /// A stop that waits for the end of what it cancelled.
@@ -214,11 +220,15 @@ impl Manager {
     fn answer(&mut self, command: Command) {
         match command {
             Command::Start(request, reply) => match self.start(request) {
-                Ok(()) => self.starting = Some(Starting { reply, until: Instant::now() + START_PATIENCE }),
+                Ok(()) => {
+                    self.starting = Some(Starting { reply, until: Instant::now() + START_PATIENCE, begun: false })
+                }
                 Err(error) => drop(reply.send(Err(error))),
             },
             Command::Open(id, first, reply) => match self.open_held(&id, first) {
-                Ok(()) => self.starting = Some(Starting { reply, until: Instant::now() + START_PATIENCE }),
+                Ok(()) => {
+                    self.starting = Some(Starting { reply, until: Instant::now() + START_PATIENCE, begun: false })
+                }
                 Err(error) => drop(reply.send(Err(error))),
             },
             Command::Stop(id, reply) => self.stop(id, reply),
@@ -235,10 +245,10 @@ impl Manager {
             }
             Command::Begun(begun) => self.begun(begun),
             Command::Resumed(resumed) => {
-                let (session, manifest, progress) = *resumed;
                 self.resuming = None;
+                let driving = Driving::take_up(self.options.native.as_ref(), &resumed.1);
                 let Options { lease, buffer_bytes, .. } = self.options;
-                self.running = Some(Running::resumed(session, manifest, progress, lease, buffer_bytes));
+                self.running = Some(Running::resumed(*resumed, lease, buffer_bytes, driving));
             }
             Command::Finished(manifest, bytes) => self.finished(*manifest, bytes),
             Command::Exported(manifest, bytes) => {
@@ -386,33 +396,6 @@ impl Manager {
             self.work.push_back(Work::Remove(id));
         }
         self.hand_out_work();
-    }
-
-    /// What an earlier sidecar left, finished or not.
-    fn take_up(&mut self) {
-        let manifests: Vec<Arc<Manifest>> = self.shared.manifests().values().cloned().collect();
-        for manifest in manifests {
-            match manifest.state {
-                State::Exporting => self.work.push_back(Work::Export(manifest)),
-                state if state.is_final() => {
-                    let bytes = self.shared.store.bytes(&manifest.capture_id);
-                    self.keep(manifest, bytes);
-                }
-                _ => self.interrupted.push(manifest),
-            }
-        }
-        self.apply_retention();
-        self.shared.held_by(self.holder());
-    }
-
-    fn resume(&mut self, manifest: Arc<Manifest>) {
-        let id = manifest.capture_id.clone();
-        tracing::warn!(capture = %id, state = manifest.state.as_str(), "finishing an interrupted capture");
-        match self.files.try_send(Job::Resume(manifest)) {
-            Ok(()) => self.resuming = Some(id),
-            Err(mpsc::TrySendError::Full(Job::Resume(manifest))) => self.interrupted.push(manifest),
-            Err(_) => {}
-        }
     }
 
     fn publish(&mut self, now: Instant) {

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::trace::counter::GpuIdentity;
 
+pub use super::manifest_native::{NativeCall, NativeFile, NativeFound, NativeReport};
+
 /// A capture's name: a UUIDv7, so that names sort by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -282,12 +284,18 @@ pub struct ProfilerReport {
 pub struct Artifact {
     /// Name below the capture's folder.
     pub name: String,
-    /// What it is: `trace`.
+    /// What it is: `trace` is ours; `engine_trace`, `engine_table` and `engine_file` are the engine's own profiler's.
     pub kind: String,
     /// Size.
     pub bytes: u64,
-    /// Events inside.
+    /// Events inside, as far as they were counted.
     pub events: u64,
+    /// The rank whose it is, by its name; of the engine's files only.
+    #[serde(default)]
+    pub rank: Option<u32>,
+    /// When it was written, RFC 3339; of the engine's files only.
+    #[serde(default)]
+    pub written_at: Option<String>,
 }
 
 /// The GPUs' counters in a capture.
@@ -399,4 +407,7 @@ pub struct Manifest {
     pub fragment_bytes: u64,
     /// Exported files.
     pub artifacts: Vec<Artifact>,
+    /// What the engine's own profiler did; null when it was not asked.
+    #[serde(default)]
+    pub native: Option<NativeReport>,
 }

@@ -48,13 +48,15 @@ pub fn open(options: Options) -> Result<Captures, OpenError> {
         shared.publish(Arc::new(manifest));
     }
     let (commands, inbox) = mpsc::sync_channel(QUEUE);
+    let (native, default_profiler) = (options.native.clone(), options.default_profiler);
     let (files, jobs) = mpsc::sync_channel(files::QUEUE);
     let (exporter, work) = mpsc::sync_channel(1);
     let manager = Manager::new(options, shared.clone(), files, exporter);
     let writer = Files::new(shared.clone(), commands.clone());
-    let (written, answers) = (shared.clone(), commands.clone());
+    let (written, answers, reader) = (shared.clone(), commands.clone(), native.clone());
     threads::start("stepscope-files", move || writer.run(&jobs)).map_err(OpenError::Thread)?;
-    threads::start("stepscope-export", move || exporter::run(&written, &answers, &work)).map_err(OpenError::Thread)?;
+    threads::start("stepscope-export", move || exporter::run(&written, reader.as_deref(), &answers, &work))
+        .map_err(OpenError::Thread)?;
     threads::start("stepscope-capture", move || manager.run(&inbox)).map_err(OpenError::Thread)?;
-    Ok(Captures { commands, shared })
+    Ok(Captures { commands, shared, native, default_profiler })
 }

@@ -1,8 +1,10 @@
 //! What the session is set to; the service makes it out of its settings.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::native::Native;
 use super::request::Profiler;
 use super::store::Retention;
 
@@ -35,4 +37,6 @@ pub struct Options {
     pub lease: Duration,
     /// Which captures are kept.
     pub retention: Retention,
+    /// The engine's own profiler, where there is one to be asked.
+    pub native: Option<Arc<dyn Native>>,
 }

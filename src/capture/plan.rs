@@ -7,7 +7,7 @@ use crate::collector::Collector;
 use crate::collector::source::{Source, SourceId};
 use crate::wire::clock::realtime_ns;
 
-use super::manifest::{CaptureId, Complete, GpuReport, Manifest, State, Window};
+use super::manifest::{CaptureId, Complete, GpuReport, Manifest, NativeReport, State, Window};
 use super::options::Options;
 use super::profiling::{self, Lead, Profiling};
 use super::request::{Begin, Profiler, StartError, StartRequest};
@@ -106,6 +106,9 @@ pub(super) fn manifest(request: &StartRequest, plan: &Plan, window: Window) -> M
         gpus: GpuReport::default(),
         fragment_bytes: 0,
         artifacts: Vec::new(),
+        // From the first manifest on: whoever finds it sends the stop.
+        native: (plan.profiling.profiler == Profiler::Engine)
+            .then(|| NativeReport { state: "waiting".into(), ..NativeReport::default() }),
     }
 }
 

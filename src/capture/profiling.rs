@@ -83,6 +83,7 @@ impl Profiling {
                 Synchronize::None => 0,
             };
         }
+        word |= if self.profiler == Profiler::Engine { bits::ENGINE } else { 0 };
         word |= if lead.leads { bits::LEADER } else { 0 };
         word | if lead.shared { bits::SHARED } else { 0 }
     }

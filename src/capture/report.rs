@@ -63,6 +63,9 @@ fn judge(manifest: &mut Manifest, session: &Session) {
             source.pid, source.job, source.dropped
         ));
     }
+    if let Some(native) = &manifest.native {
+        missing.extend(native.problems.iter().map(|problem| format!("the engine's own profiler: {problem}")));
+    }
     if let Some(uneven) = uneven(manifest) {
         missing.push(uneven);
     }

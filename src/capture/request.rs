@@ -23,6 +23,8 @@ pub enum Profiler {
     Steps,
     /// cuProfilerStart and cuProfilerStop at the window's edges, for a tool that waits for them; device times.
     Cuda,
+    /// The engine's own profiler, asked over its own HTTP, and iterations with their batch.
+    Engine,
 }
 
 /// Where the engine's thread waits for the device, with [`Profiler::Cuda`].
@@ -64,6 +66,7 @@ impl Profiler {
         match self {
             Self::Steps => "steps",
             Self::Cuda => "cuda",
+            Self::Engine => "engine",
         }
     }
 }
@@ -209,6 +212,16 @@ pub enum CaptureError {
         rank: u32,
         /// What there is.
         ranks: Vec<u32>,
+    },
+    /// It has no such artefact.
+    #[error("capture {id} has no artefact {name:?}; it has {names:?}")]
+    UnknownArtifact {
+        /// Which capture.
+        id: CaptureId,
+        /// What was asked.
+        name: String,
+        /// What there is.
+        names: Vec<String>,
     },
     /// Its files can't be read.
     #[error("capture {id}: {reason}")]

@@ -7,14 +7,14 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use crate::collector::Collector;
-use crate::collector::source::{Observation, Source, SourceId, SourceIdentity};
-use crate::trace::fragment::{FragmentIdentity, SOURCE};
+use crate::collector::source::{Observation, Source, SourceId};
 use crate::wire::clock::{monotonic_ns, realtime_ns};
 
 use super::agree::{agree, idle_groups};
 use super::counters::CounterQueue;
+use super::driving::Driving;
 use super::events::{self, Events};
-use super::files::{Begin, Job, RankRings};
+use super::files::{Begin, Job};
 use super::handle::Shared;
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
 use super::memory::Memory;
@@ -25,7 +25,7 @@ use super::progress::{Kept, Progress};
 use super::report;
 use super::request::{self, Level, StartError};
 use super::session::{Limits, Order, Session};
-use super::store::Unfinished;
+use super::to_record::to_record;
 
 /// What a start comes down to, with every default filled in.
 #[derive(Debug, Clone)]
@@ -57,7 +57,8 @@ pub(super) struct Running {
     manifest: Manifest,
     progress: Arc<Progress>,
     lease: Duration,
-    saved_state: State,
+    /// What the manifest on the disk says.
+    saved: (State, &'static str),
     /// Its files are there.
     begun: bool,
     /// The last job was given.
@@ -76,6 +77,8 @@ pub(super) struct Running {
     memory: Memory,
     /// How fast its ranks stepped before is known, as far as it can be.
     is_paced: bool,
+    /// The engine's own profiler.
+    driving: Driving,
 }
 
 /// Whether the window was announced to whoever samples.
@@ -149,7 +152,7 @@ impl Running {
 
     fn new(session: Session, manifest: Manifest, progress: Arc<Progress>, lease: Duration, buffer_bytes: u64) -> Self {
         Self {
-            saved_state: manifest.state,
+            saved: (manifest.state, ""),
             session,
             manifest,
             progress,
@@ -163,19 +166,31 @@ impl Running {
             events: Events::none(),
             memory: Memory::new(buffer_bytes),
             is_paced: false,
+            driving: Driving::nobody(),
         }
     }
 
     /// One that a sidecar that died had running.
     pub(super) fn resumed(
-        session: Session,
-        manifest: Manifest,
-        progress: Arc<Progress>,
+        (session, manifest, progress): (Session, Manifest, Arc<Progress>),
         lease: Duration,
         buffer_bytes: u64,
+        driving: Driving,
     ) -> Self {
         let detached = (0..session.ranks.len()).collect();
-        Self { begun: true, is_paced: true, detached, ..Self::new(session, manifest, progress, lease, buffer_bytes) }
+        let new = Self::new(session, manifest, progress, lease, buffer_bytes);
+        Self { begun: true, is_paced: true, detached, driving, ..new }
+    }
+
+    /// The engine's own profiler is to cover the window too.
+    pub(super) fn drive(&mut self, driving: Driving) {
+        self.driving = driving;
+        self.driving.tell(&mut self.manifest);
+    }
+
+    /// The start may be answered: an idle engine has said whether its own profiler starts, or is not asked.
+    pub(super) fn may_be_answered(&self) -> bool {
+        !self.driving.is_pressing(&self.session)
     }
 
     /// Its folder and its manifest are there.
@@ -263,19 +278,24 @@ impl Running {
         let told = kept.iter().any(|kept| kept.told > 0);
         self.events.turn(now_ns, collector, &self.session, &rates, told);
         self.announce();
+        if self.begun {
+            self.driving.turn(&self.session, &rates);
+        }
         if !self.begun || self.finishing || !self.attach(collector, files) {
             return;
         }
-        if self.session.is_over() && self.events.is_over() {
+        let standing = (self.session.state(), self.driving.word());
+        if self.session.is_over() && self.events.is_over() && self.driving.has_let_go() {
             // Looked first and fetched then: what a closed window recorded is in the rings.
             self.tell_of_events();
             self.manifest.warnings.extend(self.memory.said());
+            self.driving.tell(&mut self.manifest);
             let over = Box::new((self.manifest.clone(), self.session.clone()));
             self.finishing = files.try_send(Job::Finish(over)).is_ok();
-        } else if self.session.state() != self.saved_state && !self.failed {
+        } else if standing != self.saved && !self.failed {
             let manifest = self.refresh();
             if files.try_send(Job::Save(manifest)).is_ok() {
-                self.saved_state = self.session.state();
+                self.saved = standing;
             }
         }
     }
@@ -317,6 +337,7 @@ impl Running {
         self.manifest.state = self.session.state();
         report::update(&mut self.manifest, &self.session);
         self.tell_of_events();
+        self.driving.tell(&mut self.manifest);
         self.manifest.gpus = self.progress.gpus();
         Arc::new(self.manifest.clone())
     }
@@ -393,44 +414,4 @@ fn withdraw(collector: &mut Collector, sources: impl IntoIterator<Item = SourceI
             source.withdraw();
         }
     }
-}
-
-/// What is to be drained, and what the fragments begin with: ranks, then processes that run no iterations.
-fn to_record(
-    collector: &Collector,
-    id: &CaptureId,
-    session: &Session,
-    events: &Events,
-) -> Vec<(RankRings, Unfinished)> {
-    let source = |id| collector.sources().iter().find(|s| s.id() == id);
-    let ranks = session.ranks.iter().map(|rank| {
-        let first_iteration = session.groups[rank.group].opening.first_iteration;
-        (rank.source, rank.generation, "rank", first_iteration)
-    });
-    let others = events.sources().map(|(id, generation)| (id, generation, SOURCE, 0));
-    let all = ranks.chain(others);
-    all.filter_map(|(at, generation, role, first_iteration)| {
-        let source = source(at)?;
-        let SourceIdentity { job, group, rank, world_size, label, engine, pid, .. } = source.identity().clone();
-        let identity = FragmentIdentity {
-            capture_id: id.0.clone(),
-            job,
-            group,
-            rank,
-            world_size,
-            label,
-            engine,
-            pid,
-            role: role.into(),
-            segment_instance: at.0,
-            generation,
-            first_iteration,
-            ticks_per_second: source.ticks_per_second(),
-            gpus: Vec::new(),
-        };
-        let a = source.anchor();
-        let anchor = (a.ticks, a.monotonic_ns, a.realtime_ns);
-        Some((source.rings(), Unfinished { identity, anchor, dropped_total: source.dropped_total() }))
-    })
-    .collect()
 }

@@ -174,6 +174,11 @@ impl Group {
     ) -> Self {
         Self { key, opening, last_iteration, withdrawn, world_size, missing_ranks, begun, begun_at_ns: 0 }
     }
+
+    /// The largest iteration that any of its ranks has begun, when they were last looked at.
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
 }
 
 impl Session {

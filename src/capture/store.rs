@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::trace::event::Anchor;
 use crate::trace::fragment::FragmentIdentity;
 
-use super::manifest::{CaptureId, Manifest};
+use super::manifest::{Artifact, CaptureId, Manifest};
 
 const MANIFEST: &str = "manifest.json";
 /// What is being removed is called this, and its id.
@@ -116,6 +116,17 @@ impl Store {
     /// A capture's fragments.
     pub fn fragments(&self, id: &CaptureId) -> PathBuf {
         self.folder(id).join("fragments")
+    }
+
+    /// Where the files of the engine's own profiler are kept.
+    pub fn engine_files(&self, id: &CaptureId) -> PathBuf {
+        self.folder(id).join("engine")
+    }
+
+    /// Where an artefact lies.
+    pub fn artifact(&self, id: &CaptureId, artifact: &Artifact) -> PathBuf {
+        let folder = if artifact.kind == "trace" { self.folder(id) } else { self.engine_files(id) };
+        folder.join(&artifact.name)
     }
 
     /// Where a capture's counters are: a fragment too, but no rank's.

@@ -314,6 +314,12 @@ pub struct GetArguments {
     /// Only this rank, as HolisticTraceAnalysis wants it: one file per rank
     #[arg(long, value_name = "N")]
     pub rank: Option<u32>,
+    /// Also put the files of the engine's own profiler into this folder; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub artifacts: Option<PathBuf>,
+    /// Also merge our trace and the engine's own into this file (.json, .json.gz or .json.zst)
+    #[arg(long, value_name = "FILE")]
+    pub merged: Option<PathBuf>,
     /// Wait at most this long for a capture that is not over yet
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub wait: u64,

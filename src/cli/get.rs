@@ -9,12 +9,15 @@ use super::arguments::GetArguments;
 use super::connect::print_json;
 use super::exit::{Exit, UsageError};
 use super::wanted::Wanted;
-use super::{table, wait};
+use super::{engine_files, table, wait};
 use crate::client::types::Capture;
 use crate::client::{Client, ClientError, Delivered};
 use crate::trace::output::Format;
 
 pub(super) async fn run(arguments: GetArguments) -> anyhow::Result<Exit> {
+    if let Some(merged) = &arguments.merged {
+        super::merge::check_name("--merged", merged)?;
+    }
     let wanted = Wanted::of(arguments.format, arguments.iterations, arguments.output.as_deref())?;
     let client = arguments.connect.client()?;
     let to_stdout = arguments.output.as_deref() == Some(Path::new("-"));
@@ -62,6 +65,13 @@ pub(super) async fn run(arguments: GetArguments) -> anyhow::Result<Exit> {
         }
         Some(delivered) => eprintln!("{}", delivered.path.display()),
         None => eprint!("{}", table::capture(capture)),
+    }
+    let said =
+        engine_files::fetch(&client, capture, arguments.artifacts.as_deref(), arguments.merged.as_deref()).await?;
+    if to_stdout || arguments.json {
+        eprint!("{said}")
+    } else {
+        print!("{said}")
     }
     Ok(Exit::of_capture(capture))
 }

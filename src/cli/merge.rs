@@ -10,11 +10,7 @@ use crate::merge::{InputReport, MergeError, Report, Wanted, merge};
 
 pub(super) fn run(arguments: MergeArguments) -> anyhow::Result<Exit> {
     let offsets = arguments.offset.iter().map(|offset| offset_of(offset)).collect::<Result<HashMap<_, _>, _>>()?;
-    let is_trace = [".json", ".json.gz", ".json.zst"];
-    let name = arguments.output.to_string_lossy().into_owned();
-    if !is_trace.iter().any(|ending| name.ends_with(ending)) {
-        return Err(UsageError(format!("-o {name}: it has to end in .json, .json.gz or .json.zst")).into());
-    }
+    check_name("-o", &arguments.output)?;
     let wanted = Wanted {
         inputs: arguments.inputs,
         output: arguments.output.clone(),
@@ -34,13 +30,22 @@ pub(super) fn run(arguments: MergeArguments) -> anyhow::Result<Exit> {
     Ok(if report.is_complete() { Exit::Ok } else { Exit::Incomplete })
 }
 
+/// What a merged file may be called.
+pub(super) fn check_name(option: &str, output: &Path) -> Result<(), UsageError> {
+    let name = output.to_string_lossy();
+    if [".json", ".json.gz", ".json.zst"].iter().any(|ending| name.ends_with(ending)) {
+        return Ok(());
+    }
+    Err(UsageError(format!("{option} {name}: it has to end in .json, .json.gz or .json.zst")))
+}
+
 fn offset_of(text: &str) -> Result<(String, i64), UsageError> {
     let parts = text.rsplit_once('=').and_then(|(label, ns)| Some((label.to_owned(), ns.parse().ok()?)));
     parts.ok_or_else(|| UsageError(format!("--offset {text}: LABEL=NANOSECONDS is wanted, a whole number")))
 }
 
 /// What was merged, as text.
-fn shown(report: &Report, output: &Path) -> String {
+pub(super) fn shown(report: &Report, output: &Path) -> String {
     let mut out = table::columns(
         &["INPUT", "BY", "EVENTS", "MENDED", "OFFSET", "±", "CLOCK"],
         &[2, 3, 4, 5],

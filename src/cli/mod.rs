@@ -19,6 +19,7 @@ mod demo;
 mod dispatch;
 mod doctor;
 mod engine;
+mod engine_files;
 mod exec;
 pub mod exit;
 pub mod file_arguments;

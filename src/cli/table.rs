@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::client::types::{Capture, Complete, Rank, Status};
+use crate::client::types::{Artifact, Capture, Complete, Native, Rank, Status};
 
 /// Columns without lines around them; the numbers of `right` are aligned to the right.
 pub(super) fn columns(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -46,10 +46,45 @@ pub fn capture(capture: &Capture) -> String {
         out.push('\n');
         out.push_str(&sources(capture));
     }
+    if let Some(native) = &capture.native {
+        out.push('\n');
+        out.push_str(&engines_profiler(native, &capture.artifacts));
+    }
     let sparsest = capture.sampling.iter().map(|sampling| sampling.one_in).max().unwrap_or(1);
     if sparsest > 1 {
         let _ =
             writeln!(out, "\nof the requests one in {sparsest} was recorded at times, because records were dropped");
+    }
+    out
+}
+
+/// The engine's own profiler, and what it wrote.
+fn engines_profiler(native: &Native, artifacts: &[Artifact]) -> String {
+    let who = if native.kind.is_empty() { "the engine" } else { &native.kind };
+    let mut out = format!("{who}'s own profiler: ");
+    out.push_str(&match (native.state.as_str(), native.exact) {
+        ("over", Complete::Yes) => "exactly these iterations".into(),
+        ("over", _) => native.difference.clone().unwrap_or_else(|| "which iterations it has is not known".into()),
+        ("stopping", _) => format!(
+            "stopping for {:.1} s, {} written",
+            native.stopping_ms as f64 / 1e3,
+            indicatif::BinaryBytes(native.bytes)
+        ),
+        ("unused", _) => "not started: the window never came near".into(),
+        (state, _) => state.into(),
+    });
+    out.push('\n');
+    let rows: Vec<Vec<String>> = artifacts
+        .iter()
+        .filter(|artifact| artifact.kind != "trace")
+        .map(|artifact| {
+            let rank = artifact.rank.map_or_else(|| "-".into(), |rank| rank.to_string());
+            let bytes = indicatif::BinaryBytes(artifact.bytes).to_string();
+            vec![artifact.name.clone(), artifact.kind.replace('_', " "), rank, bytes]
+        })
+        .collect();
+    if !rows.is_empty() {
+        out.push_str(&columns(&["FILE", "KIND", "RANK", "SIZE"], &[2, 3], rows));
     }
     out
 }
@@ -171,10 +206,14 @@ pub fn captures(captures: &[Capture]) -> String {
     if captures.is_empty() {
         return "no captures yet; `stepscope start` makes one\n".into();
     }
-    let header = ["ID", "ACCEPTED", "STATE", "COMPLETE", "ITERATIONS", "RANKS", "DROPPED", "CLOSED BY"];
+    let mut header = vec!["ID", "ACCEPTED", "STATE", "COMPLETE", "ITERATIONS", "RANKS", "DROPPED", "CLOSED BY"];
+    let with_engine = captures.iter().any(|capture| capture.native.is_some());
+    if with_engine {
+        header.push("ENGINE");
+    }
     let rows = captures.iter().map(|capture| {
         let most = capture.ranks.iter().map(|rank| rank.iterations).max().unwrap_or(0);
-        vec![
+        let mut row = vec![
             capture.capture_id.clone(),
             // To the second: 2026-11-21T10:00:00.123456Z
             capture.accepted_at.get(..19).map_or_else(|| capture.accepted_at.clone(), |second| format!("{second}Z")),
@@ -188,7 +227,19 @@ pub fn captures(captures: &[Capture]) -> String {
             capture.ranks.len().to_string(),
             capture.dropped.to_string(),
             capture.closed_by.clone().unwrap_or_else(|| "-".into()),
-        ]
+        ];
+        if with_engine {
+            row.push(match &capture.native {
+                None => "-".into(),
+                Some(native) if native.state != "over" => native.state.clone(),
+                Some(native) => match native.exact {
+                    Complete::Yes => "exact".into(),
+                    Complete::No => "differs".into(),
+                    Complete::Unknown => "unknown".into(),
+                },
+            });
+        }
+        row
     });
     columns(&header, &[4, 5, 6], rows)
 }

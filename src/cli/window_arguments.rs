@@ -16,7 +16,8 @@ pub struct WindowArguments {
     /// Begin at exactly this iteration instead; one in the past is refused
     #[arg(long, value_name = "K")]
     pub start_iteration: Option<u64>,
-    /// What to switch on while the window is open: steps (nothing), or cuda (cuProfilerStart and cuProfilerStop)
+    /// What to switch on while the window is open: steps (nothing), cuda (cuProfilerStart and cuProfilerStop), or engine (the
+    /// engine's own profiler)
     #[arg(long, value_name = "NAME")]
     pub profiler: Option<String>,
     /// With cuda: where the engine waits for the device: both (edges, the default), end or none

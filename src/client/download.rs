@@ -8,6 +8,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::error::{ClientError, innermost};
 use super::http::Client;
+use super::types::Artifact;
 
 /// Called as bytes arrive: how many so far, and how many there will be, where the sidecar knows.
 pub type Progress<'a> = &'a mut (dyn FnMut(u64, Option<u64>) + Send);
@@ -49,6 +50,35 @@ impl Client {
     ) -> Result<Delivered, ClientError> {
         let response = self.open(id, wanted).await?;
         let path = if into.is_dir() { into.join(offered_name(&response, id, wanted)) } else { into.to_owned() };
+        self.deliver(response, path, progress).await
+    }
+
+    /// Fetches one of its artefacts, as it lies there, into the folder `into` and under its own name.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; nothing is left behind then.
+    pub async fn download_artifact(
+        &self,
+        id: &str,
+        artifact: &Artifact,
+        into: &Path,
+        progress: Progress<'_>,
+    ) -> Result<Delivered, ClientError> {
+        let name = artifact.name.as_str();
+        if !is_plain(name) {
+            let message = format!("{name:?} is no name for a file here");
+            return Err(ClientError::Refused { status: 404, message, param: Some("name".into()), code: None });
+        }
+        let response = self.send(self.capture_request(Method::GET, id, &format!("/artifacts/{name}"))?).await?;
+        self.deliver(response, into.join(name), progress).await
+    }
+
+    async fn deliver(
+        &self,
+        response: reqwest::Response,
+        path: PathBuf,
+        progress: Progress<'_>,
+    ) -> Result<Delivered, ClientError> {
         let file_error = |path: &Path| {
             let path = path.to_owned();
             move |source| ClientError::File { path, source }
@@ -134,8 +164,13 @@ fn offered_name(response: &reqwest::Response, id: &str, wanted: &Wanted<'_>) -> 
 fn plain_file_name(disposition: &str) -> Option<String> {
     let (_, name) = disposition.split_once("filename=")?;
     let name = name.split(';').next()?.trim().trim_matches('"');
+    is_plain(name).then(|| name.to_owned())
+}
+
+/// Whether it can neither leave its folder nor hide in it.
+fn is_plain(name: &str) -> bool {
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    (plain && name.len() <= 255 && name.bytes().next()?.is_ascii_alphanumeric()).then(|| name.to_owned())
+    plain && name.len() <= 255 && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]

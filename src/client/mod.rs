@@ -7,11 +7,14 @@
 //! What a benchmark's trigger calls, engines without a sidecar among it, is recorded as it came ([`Answer`], [`protocol`],
 //! [`endpoint`]).
 //!
-//! Called by `cli` and `trigger`. Uses nothing else of ours.
+//! An engine's own HTTP is called plainly (`engine`): there a status and a text are all there is.
+//!
+//! Called by `cli`, `trigger` and `native`. Uses nothing else of ours.
 
 mod call;
 mod download;
 pub mod endpoint;
+mod engine;
 mod error;
 mod http;
 pub mod protocol;
@@ -20,5 +23,6 @@ pub mod types;
 
 pub use call::{Answer, CallError};
 pub use download::{Delivered, Progress, Wanted};
+pub use engine::{EngineAnswer, EngineHttp, NoAnswer};
 pub use error::ClientError;
 pub use http::{Client, Reply, StartBody};

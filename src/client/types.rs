@@ -132,6 +132,45 @@ pub struct Sampling {
     pub one_in: u64,
 }
 
+/// A file that came out.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Artifact {
+    /// What it is called.
+    #[serde(deserialize_with = "lenient")]
+    pub name: String,
+    /// `trace` is ours; what begins with `engine` is the engine's own profiler's.
+    #[serde(deserialize_with = "lenient")]
+    pub kind: String,
+    /// Its size.
+    #[serde(deserialize_with = "lenient")]
+    pub bytes: u64,
+    /// The rank whose it is.
+    pub rank: Option<u32>,
+}
+
+/// What the engine's own profiler did.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Native {
+    /// Where it stands.
+    #[serde(deserialize_with = "lenient")]
+    pub state: String,
+    /// Which engine.
+    #[serde(deserialize_with = "lenient")]
+    pub kind: String,
+    /// How long it has been told to stop, milliseconds.
+    #[serde(deserialize_with = "lenient")]
+    pub stopping_ms: u64,
+    /// Bytes that it has written.
+    #[serde(deserialize_with = "lenient")]
+    pub bytes: u64,
+    /// Whether it has the window's iterations, no more and no less.
+    pub exact: Complete,
+    /// How it differs, or why that is not known.
+    pub difference: Option<String>,
+}
+
 /// A capture: the answer of start, stop and `captures/{id}`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -186,6 +225,11 @@ pub struct Capture {
     /// Records dropped.
     #[serde(deserialize_with = "lenient")]
     pub dropped: u64,
+    /// Its files.
+    #[serde(deserialize_with = "readable")]
+    pub artifacts: Vec<Artifact>,
+    /// What the engine's own profiler did, if it was asked.
+    pub native: Option<Native>,
 }
 
 impl Capture {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::networks::Network;
-use super::settings::{DefaultProfiler, LogFormat};
+use super::settings::{DefaultProfiler, EngineKind, LogFormat};
 
 /// Flags of `serve`; the cli flattens them.
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]
@@ -114,6 +114,9 @@ pub struct ServeArguments {
     /// How GPUs are sampled.
     #[command(flatten)]
     pub nvml: NvmlArguments,
+    /// How the engine's own profiler is asked.
+    #[command(flatten)]
+    pub engine: EngineProfilerArguments,
     /// Starts accepted per second; 0 is without bound [default: 10]
     #[arg(long, value_name = "COUNT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,6 +166,31 @@ pub struct NvmlArguments {
     #[arg(long = "nvml-library", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<PathBuf>,
+}
+
+/// Flags of the engine's own profiler.
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+pub struct EngineProfilerArguments {
+    /// Where the engine's own HTTP is, for the profiler `engine`
+    #[arg(long = "engine-url", value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Which engine that is [default: it is asked]
+    #[arg(long = "engine-kind", value_enum, value_name = "KIND")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<EngineKind>,
+    /// Folder that the engine's profiler writes to, as seen from here
+    #[arg(long = "engine-profile-dir", value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile_dir: Option<PathBuf>,
+    /// File that holds the bearer token which the engine asks for
+    #[arg(long = "engine-token-file", id = "engine_token_file", value_name = "FILE")]
+    #[serde(rename = "token_file", skip_serializing_if = "Option::is_none")]
+    pub engine_token_file: Option<PathBuf>,
+    /// How long the engine may take to stop its profiler and to write, milliseconds [default: 1800000]
+    #[arg(long = "engine-patience-ms", value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience_ms: Option<u64>,
 }
 
 /// Flags of the log.

@@ -193,6 +193,12 @@ impl Settings {
         if self.token.as_ref().is_some_and(|token| !is_token(token.expose_secret())) {
             return wrong("token", "has to be visible ASCII without spaces");
         }
+        if self.engine.token.is_some() && self.engine.token_file.is_some() {
+            return wrong("engine.token_file", "there is a token already: give one of `token` and `token_file`");
+        }
+        if self.engine.token.as_ref().is_some_and(|token| !is_token(token.expose_secret())) {
+            return wrong("engine.token", "has to be visible ASCII without spaces");
+        }
         if !self.listen.ip().is_loopback() && !self.asks_for_tokens() {
             return Err(SettingsError::OpenToAll(self.listen));
         }
@@ -212,6 +218,7 @@ impl Settings {
             ("max_duration_ms", self.max_duration_ms),
             ("max_wait_ms", self.max_wait_ms),
             ("max_bytes", self.max_bytes),
+            ("engine.patience_ms", self.engine.patience_ms),
         ] {
             if value == 0 {
                 return wrong(key, "has to be at least 1");
@@ -240,14 +247,24 @@ impl Settings {
 
     /// The one token that may do all, from the settings or the file.
     pub fn bearer_token(&self) -> Result<Option<SecretString>, SettingsError> {
-        let Some(path) = &self.token_file else { return Ok(self.token.clone()) };
-        let wrong = |reason: String| SettingsError::Token { path: path.clone(), reason };
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        match text.trim() {
-            "" => Err(wrong("is empty: write the token into it".into())),
-            token if !is_token(token) => Err(wrong("holds no token: it has to be visible ASCII without spaces".into())),
-            token => Ok(Some(token.into())),
-        }
+        token(self.token.as_ref(), self.token_file.as_ref())
+    }
+
+    /// The token that the engine asks for, likewise.
+    pub fn engine_token(&self) -> Result<Option<SecretString>, SettingsError> {
+        token(self.engine.token.as_ref(), self.engine.token_file.as_ref())
+    }
+}
+
+/// From the settings, or from a file.
+fn token(given: Option<&SecretString>, file: Option<&PathBuf>) -> Result<Option<SecretString>, SettingsError> {
+    let Some(path) = file else { return Ok(given.cloned()) };
+    let wrong = |reason: String| SettingsError::Token { path: path.clone(), reason };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    match text.trim() {
+        "" => Err(wrong("is empty: write the token into it".into())),
+        token if !is_token(token) => Err(wrong("holds no token: it has to be visible ASCII without spaces".into())),
+        token => Ok(Some(token.into())),
     }
 }
 

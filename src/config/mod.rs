@@ -16,4 +16,6 @@ pub mod variables;
 
 pub use arguments::ServeArguments;
 pub use load::{SettingsError, load};
-pub use settings::{DefaultProfiler, LogFormat, LogSettings, NvmlSettings, Retention, Settings};
+pub use settings::{
+    DefaultProfiler, EngineKind, EngineSettings, LogFormat, LogSettings, NvmlSettings, Retention, Settings,
+};

@@ -20,6 +20,51 @@ pub enum DefaultProfiler {
     Steps,
     /// The CUDA profiler API.
     Cuda,
+    /// The engine's own profiler.
+    Engine,
+}
+
+/// Kinds of engines that have a profiler of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// vLLM.
+    Vllm,
+    /// SGLang.
+    Sglang,
+    /// TensorRT-LLM's trtllm-serve.
+    #[serde(rename = "tensorrt-llm")]
+    #[value(name = "tensorrt-llm")]
+    TensorRtLlm,
+}
+
+/// How the engine's own profiler is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EngineSettings {
+    /// Where the engine's own HTTP is; without it there is no profiler `engine`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Which engine it is; not given, it is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<EngineKind>,
+    /// The folder that its profiler writes to, as the sidecar sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile_dir: Option<PathBuf>,
+    /// The bearer token that it asks for. Never shown again.
+    #[serde(skip_serializing)]
+    pub token: Option<SecretString>,
+    /// The file that token is read from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// How long it may take to stop its profiler and to write, milliseconds.
+    pub patience_ms: u64,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self { url: None, kind: None, profile_dir: None, token: None, token_file: None, patience_ms: 1_800_000 }
+    }
 }
 
 /// How log lines look.
@@ -142,6 +187,8 @@ pub struct Settings {
     pub retention: Retention,
     /// How GPUs are sampled.
     pub nvml: NvmlSettings,
+    /// How the engine's own profiler is asked.
+    pub engine: EngineSettings,
     /// Starts accepted per second, twice as many at once; 0 is without bound.
     pub start_rate_per_second: f64,
     /// How long a shutdown waits for a running capture and its export, milliseconds.
@@ -193,6 +240,7 @@ impl Settings {
             lease_ms: 10_000,
             retention: Retention::default(),
             nvml: NvmlSettings::default(),
+            engine: EngineSettings::default(),
             start_rate_per_second: 10.0,
             shutdown_patience_ms: 8_000,
             self_trace: None,

@@ -14,8 +14,9 @@
 //!   few times the longest event of 4 MiB. However long the inputs are.
 //! * An input without a base is refused, a merge with clocks too uncertain likewise, and nothing is shifted silently.
 //!
-//! Called by `cli`. Works on local files alone; reports of nsys are exported by `launch`.
+//! Called by `cli`, and by `native` for the iterations that one trace shows. Works on local files alone; reports of nsys are exported by `launch`.
 
+mod annotations;
 mod buffer;
 mod clocks;
 mod head;
@@ -41,6 +42,7 @@ mod source;
 mod strings;
 mod survey;
 
+pub use annotations::{Annotations, annotations};
 pub use clocks::Match;
 pub use inputs::Refused;
 pub use numbering::ProcessReport;

@@ -164,6 +164,13 @@ fn name(survey: &mut Survey, process: usize, bytes: &[u8], fields: &Fields) {
     }
 }
 
+/// A hash of a name as it stands in a file, with its quotes.
+pub(super) fn name_hash(name: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// An iteration: ours, vLLM's own annotation of one, or our NVTX range as nsys saw it.
 #[inline]
 fn iteration(process: usize, begin_ns: i64, bytes: &[u8], fields: &Fields) -> Option<Iteration> {
@@ -176,8 +183,6 @@ fn iteration(process: usize, begin_ns: i64, bytes: &[u8], fields: &Fields) -> Op
     if !name.starts_with(b"\"execute") && !is_numbered {
         return None;
     }
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
     let mut number = None;
     if is_numbered {
         let arguments = fields.args.of(bytes);
@@ -191,7 +196,7 @@ fn iteration(process: usize, begin_ns: i64, bytes: &[u8], fields: &Fields) -> Op
         }
     }
     let duration_ns = micros::parse(fields.dur.of(bytes)).unwrap_or(0);
-    Some(Iteration { process: process as u32, number, name: hasher.finish(), begin_ns, duration_ns })
+    Some(Iteration { process: process as u32, number, name: name_hash(name), begin_ns, duration_ns })
 }
 
 impl Survey {

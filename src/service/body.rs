@@ -12,7 +12,7 @@
 //! | `start_iteration` | | the first iteration; one in the past is refused later |
 //! | `start_step` | | the first iteration, or the next one if that is past (SGLang) |
 //! | `profile_prefix` | | 1–128 of `A-Z a-z 0-9 . _ -`, the first one a letter or digit |
-//! | `profiler` | `activities` | `steps` or `cuda`; a list of `CPU`, `GPU`, `CUDA_PROFILER` (SGLang) |
+//! | `profiler` | `activities` | `steps`, `cuda` or `engine`; a list of `CPU`, `GPU`, `CUDA_PROFILER` (SGLang) |
 //! | `synchronize` | | `both`, `end` or `none`: where the engine waits for the device (`cuda`) |
 //! | `lead_iterations` | | how many iterations before the window the profiler starts |
 //! | `cuda_ranks` | | `leader`: one rank per tool's session makes the profiler's calls; `all`: every one |
@@ -270,7 +270,8 @@ fn profiler(fields: &Fields, warnings: &mut Vec<String>) -> Result<(Option<Profi
         return match name.trim().to_ascii_lowercase().as_str() {
             "steps" => Ok((Some(Profiler::Steps), false)),
             "cuda" => Ok((Some(Profiler::Cuda), false)),
-            _ => Err(wrong("profiler", format!("{} is none of: steps, cuda", shown(&name.into())))),
+            "engine" => Ok((Some(Profiler::Engine), false)),
+            _ => Err(wrong("profiler", format!("{} is none of: steps, cuda, engine", shown(&name.into())))),
         };
     }
     let (mut chosen, mut best) = (None, false);

@@ -1,13 +1,18 @@
 //! Putting the sidecar together: logs, session, GPUs, HTTP, and what the settings mean to each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use super::serve::{ServeError, serve};
+use crate::capture::native::Native;
 use crate::capture::open::OpenError;
 use crate::capture::options::Options;
 use crate::capture::request::Profiler;
 use crate::capture::{self, store};
-use crate::config::{DefaultProfiler, Settings, SettingsError};
+use crate::config::{DefaultProfiler, EngineKind, Settings, SettingsError};
+use crate::native::{EngineProfiler, EngineSettings, EngineUrlError, Kind};
 use crate::telemetry::logs::{self, LogsError};
 use crate::telemetry::nvml::Sampler;
 
@@ -23,6 +28,9 @@ pub enum RunError {
     /// The session could not be set up.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The engine's own profiler can't be asked.
+    #[error("engine.url: {0}")]
+    Engine(#[from] EngineUrlError),
     /// HTTP could not be served.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -36,11 +44,31 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let settings = settings.checked()?;
     // Written out to its end when it is dropped.
     let _logs = logs::init(&settings.log, settings.self_trace.as_ref())?;
-    let captures = capture::open(options(&settings))?;
+    let captures = capture::open(Options { native: native(&settings)?, ..options(&settings) })?;
     // Ended when it is dropped, whatever comes of serving.
     let sampler = Sampler::start(&settings.nvml, &captures);
     serve(settings, captures, sampler.gpus()).await?;
     Ok(())
+}
+
+/// The engine's own profiler, if the settings say where that engine is.
+fn native(settings: &Settings) -> Result<Option<Arc<dyn Native>>, RunError> {
+    let engine = &settings.engine;
+    // The engine that this sidecar stands in front of is the one whose profiler is meant.
+    let Some(url) = engine.url.clone().or_else(|| settings.upstream.clone()) else { return Ok(None) };
+    let settings = EngineSettings {
+        url,
+        kind: engine.kind.map(|kind| match kind {
+            EngineKind::Vllm => Kind::Vllm,
+            EngineKind::Sglang => Kind::Sglang,
+            EngineKind::TensorRtLlm => Kind::TensorRtLlm,
+        }),
+        folder: engine.profile_dir.clone(),
+        token: settings.engine_token()?,
+        patience: Duration::from_millis(engine.patience_ms),
+        ask_at_once: engine.url.is_some(),
+    };
+    Ok(Some(Arc::new(EngineProfiler::new(settings, Handle::current())?)))
 }
 
 /// What the settings mean to the session; where they say 0 for without bound, it is none.
@@ -56,6 +84,7 @@ pub fn options(settings: &Settings) -> Options {
         default_profiler: match settings.default_profiler {
             DefaultProfiler::Steps => Profiler::Steps,
             DefaultProfiler::Cuda => Profiler::Cuda,
+            DefaultProfiler::Engine => Profiler::Engine,
         },
         max_duration: Duration::from_millis(settings.max_duration_ms),
         max_wait: Duration::from_millis(settings.max_wait_ms),
@@ -68,5 +97,6 @@ pub fn options(settings: &Settings) -> Options {
             max_captures: limit(retention.max_captures).map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
             max_bytes: limit(retention.max_bytes),
         },
+        native: None,
     }
 }

@@ -64,7 +64,13 @@ impl Writer {
         if route.path.contains("{id}") {
             let mut id = self.parameter(route, "id", "a capture's id, or `latest`");
             (id["in"], id["required"]) = (json!("path"), json!(true));
-            path.insert("parameters".to_owned(), json!([id]));
+            let mut parameters = vec![id];
+            if route.path.contains("{name}") {
+                let mut name = self.parameter(route, "name", "an artefact's name, as the manifest has it");
+                (name["in"], name["required"]) = (json!("path"), json!(true));
+                parameters.push(name);
+            }
+            path.insert("parameters".to_owned(), parameters.into());
         }
         path.into()
     }
@@ -107,7 +113,7 @@ impl Writer {
             Answer::JsonOr(schema, kinds) => [of_json(schema)].into_iter().chain(kinds.iter().map(media)).collect(),
         };
         let mut success = json!({"description": "It is so", "content": content});
-        if route.query.iter().any(|(name, _)| *name == "rank") {
+        if route.query.iter().any(|(name, _)| *name == "rank") || route.path.contains("{name}") {
             let disposition = json!({"$ref": "#/components/headers/Disposition", "required": true});
             success["headers"] = json!({"Content-Disposition": disposition});
         }
@@ -207,6 +213,7 @@ fn fits(error: &ApiError, route: &Route, method: &str) -> bool {
         ApiError::Body(_) => is_start,
         ApiError::Capture(CaptureError::ShuttingDown) => true,
         ApiError::Capture(CaptureError::UnknownRank { .. }) => route.query.iter().any(|(name, _)| *name == "rank"),
+        ApiError::Capture(CaptureError::UnknownArtifact { .. }) => route.path.contains("{name}"),
         ApiError::Capture(CaptureError::Unknown(_)) => !is_start,
         ApiError::Capture(_) => route.path.contains("{id}"),
         ApiError::ProfilingOff => is_profile,

@@ -199,6 +199,7 @@ impl ApiError {
                     param = Some("rank".to_owned());
                     (S::BAD_REQUEST, "unknown_rank")
                 }
+                CaptureError::UnknownArtifact { .. } => (S::NOT_FOUND, "unknown_artifact"),
                 CaptureError::Files { .. } => (S::INTERNAL_SERVER_ERROR, "files_unreadable"),
                 CaptureError::TooMany => {
                     retry_after = Some(MOMENT);

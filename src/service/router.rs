@@ -77,7 +77,7 @@ const START_QUERY: &[(&str, &str)] = &[
     ("start_iteration", "the first iteration"),
     ("start_step", "the first iteration, or the next one if it is past"),
     ("profile_prefix", "put in front of file names"),
-    ("profiler", "steps or cuda"),
+    ("profiler", "steps, cuda or engine"),
     ("activities", "SGLang's names, with commas"),
     ("job", "one job only"),
     ("ranks", "these ranks only, with commas"),
@@ -261,6 +261,15 @@ pub const ROUTES: &[Route] = &[
             &[("get", "The ledger: one row per iteration, as JSON lines or CSV")],
             Answer::Media(&[LedgerFormat::JsonLines.media_type(), LedgerFormat::Csv.media_type()]),
             || axum::routing::get(captures::iterations).head(not_allowed),
+        )
+    },
+    Route {
+        errors: &[404],
+        ..get(
+            "/stepscope/v1/captures/{id}/artifacts/{name}",
+            &[("get", "One of the capture's files as it lies there; its manifest names them in `artifacts`")],
+            Answer::Media(&["application/octet-stream"]),
+            || axum::routing::get(captures::artifact).head(not_allowed),
         )
     },
     Route {

@@ -35,6 +35,7 @@ pub fn samples() -> Vec<ApiError> {
         CaptureError::Unknown("x".into()),
         CaptureError::Busy(id(), "recording"),
         CaptureError::UnknownRank { id: id(), rank: 9, ranks: vec![0, 1] },
+        CaptureError::UnknownArtifact { id: id(), name: "x".into(), names: vec!["trace.json.gz".into()] },
         CaptureError::Files { id: id(), reason: "no manifest".into() },
         CaptureError::TooMany,
         CaptureError::ShuttingDown,

@@ -24,6 +24,8 @@ pub mod profiler {
     pub const SYNCHRONIZE_OPEN: u64 = 16;
     /// Wait for the device before the window closes.
     pub const SYNCHRONIZE_CLOSE: u64 = 32;
+    /// The engine's own profiler is asked to cover the window too, by the sidecar.
+    pub const ENGINE: u64 = 64;
 }
 
 /// What one generation asks for.

@@ -7,6 +7,7 @@ mod groups;
 mod held;
 mod kills;
 mod load;
+mod native;
 mod pace;
 mod rings;
 mod stop;

@@ -76,6 +76,7 @@ fn manifest() -> Manifest {
         gpus: GpuReport::default(),
         fragment_bytes: 10,
         artifacts: vec![],
+        native: None,
     }
 }
 

@@ -50,6 +50,62 @@ fn the_file_name_chooses_the_format_and_the_rank_is_asked_for() {
     assert_eq!(files(folder.path()), ["t.json"]);
 }
 
+/// A capture with what an engine's own profiler wrote beside it.
+fn with_engine_files() -> String {
+    let mut manifest: serde_json::Value = serde_json::from_str(&capture("done", "true")).unwrap();
+    manifest["artifacts"] = serde_json::json!([
+        {"name": "t.json.gz", "kind": "trace", "bytes": 1, "events": 1},
+        {"name": "x_rank0.pt.trace.json", "kind": "engine_trace", "bytes": 2, "events": 1, "rank": 0},
+        {"name": "../x", "kind": "engine_file", "bytes": 2, "events": 0, "rank": null},
+    ]);
+    manifest["native"] = serde_json::json!({"state": "over", "kind": "vllm", "exact": true});
+    manifest.to_string()
+}
+
+#[test]
+fn the_files_of_the_engines_profiler_land_in_a_folder_and_none_beside_it() {
+    let manifest = with_engine_files();
+    let server = Server::new(move |line| match line {
+        l if l.contains("/trace?") => Response::new(TRACE.into()),
+        l if l.contains("/artifacts/") => Response::new("{}".into()),
+        _ => json(200, manifest.clone()),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["get", "-o", "t.json", "--artifacts", "engine", "--url", &server.url];
+    let output = command(&arguments).current_dir(folder.path()).output().unwrap();
+    // The second one has no name that a file here could have.
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    assert_eq!(files(folder.path()), ["engine", "t.json"]);
+    assert_eq!(files(&folder.path().join("engine")), ["x_rank0.pt.trace.json"]);
+    assert!(stdout(&output).contains("vllm's own profiler: exactly these iterations"), "{}", stdout(&output));
+}
+
+#[test]
+fn both_traces_are_merged_and_where_there_is_only_one_it_is_said() {
+    let engine = crate::support::engine_http::trace(&[]);
+    let ours = String::from_utf8(engine.clone()).unwrap().replace("add", "ours");
+    let manifest = with_engine_files().replace("../x", "table.txt");
+    let server = Server::new(move |line| match line {
+        l if l.contains("/trace?") => Response::new(ours.clone().into()),
+        l if l.contains("/artifacts/") => Response::new(engine.clone().into()),
+        _ => json(200, manifest.clone()),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let get = |arguments: &[&str], url: &str| {
+        command(&["get", "-o", "t.json", "--url", url]).args(arguments).current_dir(folder.path()).output().unwrap()
+    };
+    let output = get(&["--merged", "all.json"], &server.url);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let merged = std::fs::read_to_string(folder.path().join("all.json")).unwrap();
+    assert!(merged.contains("aten::ours") && merged.contains("aten::add"), "{merged}");
+    assert_eq!(files(folder.path()), ["all.json", "t.json"], "nothing else is left behind");
+    assert_eq!(get(&["--merged", "all.txt"], &server.url).status.code(), Some(2));
+    let alone = with_trace(capture("done", "true"));
+    let output = get(&["--merged", "all.json"], &alone.url);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("start a capture with profiler engine"), "{}", stderr(&output));
+}
+
 #[test]
 fn the_ledger_is_asked_for_by_flag_format_or_file_name() {
     let manifest = capture("done", "true");

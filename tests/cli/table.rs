@@ -37,6 +37,26 @@ fn what_others_told_and_what_was_left_out_is_said() {
 }
 
 #[test]
+fn what_the_engines_own_profiler_did_is_said_with_its_files() {
+    let mut document: serde_json::Value = serde_json::from_str(&super::capture("done", "false")).unwrap();
+    document["native"] = serde_json::json!({"state": "over", "kind": "vllm", "exact": false,
+        "difference": "rank 0 of group 0 of job j: the engine's own profiler has 2 iterations behind the window too"});
+    document["artifacts"] = serde_json::json!([
+        {"name": "t.trace.json.gz", "kind": "trace", "bytes": 1, "events": 1},
+        {"name": "x_rank0.pt.trace.json.gz", "kind": "engine_trace", "bytes": 2_000_000, "events": 9, "rank": 0},
+        {"name": "x_host.async_llm.pt.trace.json.gz", "kind": "engine_trace", "bytes": 70_000, "events": 9, "rank": null},
+    ]);
+    let over: Capture = serde_json::from_value(document.clone()).unwrap();
+    document["state"] = "draining".into();
+    document["artifacts"] = serde_json::json!([]);
+    document["native"] =
+        serde_json::json!({"state": "stopping", "kind": "vllm", "stopping_ms": 61_500, "bytes": 3_000_000});
+    let stopping: Capture = serde_json::from_value(document).unwrap();
+    let list = table::captures(&[over.clone(), stopping.clone(), capture("done", "true")]);
+    insta::assert_snapshot!([table::capture(&over), table::capture(&stopping), list].join("\n"));
+}
+
+#[test]
 fn two_jobs_get_a_column_of_their_own() {
     let mut capture = capture("done", "true");
     capture.ranks[0].job = "other".into();

@@ -80,11 +80,19 @@ static void served(uint64_t iteration, const uint64_t *requests, const uint32_t 
   say("\n");
 }
 
+/* A window that the engine's own profiler is to cover begins with iteration $STEPSCOPE_RECORDER_FIRST. */
+static uint64_t until_window(void) {
+  const char *text = getenv("STEPSCOPE_RECORDER_FIRST");
+  uint64_t first = text ? strtoull(text, NULL, 10) : 0;
+  return first > begun ? first - begun : 0;
+}
+
 __attribute__((visibility("default"))) const stepscope_api *stepscope_get_api(uint32_t abi) {
   static stepscope_api api = {STEPSCOPE_ABI, sizeof(stepscope_api), join,   claim_steps, step_begin,  step_batch,
                               step_end,      leave,                 reason, describe,    step_stream, NULL,
                               recording,     intern,                now,    ticks_at,    span_begin,  span_end,
-                              event,         track,                 request_number,      request,     served};
+                              event,         track,                 request_number,      request,     served,
+                              until_window};
   /* To play a library of another interface, and an older one of this. */
   const char *spoken = getenv("STEPSCOPE_RECORDER_ABI");
   if (getenv("STEPSCOPE_RECORDER_FIRST_TABLE")) api.size = offsetof(stepscope_api, step_stream);

@@ -26,8 +26,8 @@ STEP = ["begin", "batch", "end"]
 
 
 class Iterations(support.Case):
-    def run_engine(self, code):
-        out = self.python(BEGIN + code)
+    def run_engine(self, code, **environment):
+        out = self.python(BEGIN + code, **environment)
         self.joins, self.batches, self.verbs = [], [], []
         for line in self.calls():
             verb, _, rest = line.partition(" ")
@@ -65,6 +65,29 @@ w.worker.answers = ["encoded"]
 w.execute_model(scheduled(5)); w.sample_tokens(None)
 """)
         self.assertEqual(self.verbs, STEP)
+
+    def test_vllms_own_profiler_covers_our_window_exactly_and_nobody_elses_is_touched(self):
+        code = """
+w = rank()
+w.profile(True, "p", delay_iterations=9, max_iterations=2)
+for step in range(1, 9):
+    # The fifth step is empty, and no iteration.
+    w.execute_model(scheduled(0 if step == 5 else 1)); w.sample_tokens(None)
+    print("step", step)
+w.profile(False, None)
+print(sorted(vars(w)))
+"""
+        plain = "['_stepscope_open', '_stepscope_rank', 'vllm_config', 'worker']"
+        steps = [f"step {step}" for step in range(1, 9)]
+        start = "profile True p [('delay_iterations', 0), ('max_iterations', 0)]"
+        stop = "profile False None []"
+        covered = self.run_engine(code, STEPSCOPE_RECORDER_FIRST="4")
+        self.assertEqual(covered, [*steps[:3], start, *steps[3:6], stop, *steps[6:], stop, plain])
+        started = "profile True p [('delay_iterations', 9), ('max_iterations', 2)]"
+        self.assertEqual(self.run_engine(code), [started, *steps, stop, plain])
+        other = code.replace("delay_iterations=9, max_iterations=2", "max_iterations=2")
+        started = "profile True p [('max_iterations', 2)]"
+        self.assertEqual(self.run_engine(other, STEPSCOPE_RECORDER_FIRST="4"), [started, *steps, stop, plain])
 
     def test_every_stage_of_a_pooling_pipeline_ends_with_execute_model(self):
         self.run_engine("w = rank(runner_type='pooling'); w.execute_model(scheduled(5)); w.execute_model(scheduled(5))")

@@ -65,7 +65,20 @@ fn manifest() -> Manifest {
         dropped: 0,
         gpus: GpuReport { gpus: vec![GpuIdentity::default()], values: 1, dropped: 0, absent: None },
         fragment_bytes: 0,
-        artifacts: vec![Artifact { name: "n".into(), kind: "trace".into(), bytes: 1, events: 1 }],
+        artifacts: vec![Artifact {
+            name: "n".into(),
+            kind: "trace".into(),
+            bytes: 1,
+            events: 1,
+            rank: None,
+            written_at: None,
+        }],
+        native: Some(NativeReport {
+            start: Some(NativeCall::default()),
+            files: vec![NativeFile::default()],
+            found: vec![NativeFound::default()],
+            ..NativeReport::default()
+        }),
     }
 }
 
@@ -113,6 +126,10 @@ fn every_schema_has_exactly_the_fields_that_are_sent() {
         ("Gpu", sent["gpus"]["gpus"][0].clone()),
         ("GpuStatus", serde_json::to_value(GpuStatus::from(&readings)).unwrap()),
         ("GpuProcess", serde_json::to_value(&GpuStatus::from(&readings).processes[0]).unwrap()),
+        ("NativeReport", sent["native"].clone()),
+        ("NativeCall", sent["native"]["start"].clone()),
+        ("NativeFile", sent["native"]["files"][0].clone()),
+        ("NativeFound", sent["native"]["found"][0].clone()),
         ("Artifact", sent["artifacts"][0].clone()),
         ("RankStatus", serde_json::to_value(&rank).unwrap()),
         ("RankCapabilities", serde_json::to_value(&rank.capabilities).unwrap()),

@@ -32,9 +32,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     // The clock is the trace's: counters lie on it with the iterations.
     ("telemetry", &["capture::handle", "capture::counters", "config", "wire::clock::monotonic_ns"]),
     ("config", &[]),
-    ("service", &["capture", "trace", "telemetry", "config", "proxy"]),
+    // Put together here; what `native` does is asked by `capture` alone.
+    ("service", &["capture", "trace", "telemetry", "config", "proxy", "native"]),
     // Knows no routes: what is whose is the service's to say. Of the session it knows where requests are handed in.
     ("proxy", &["capture::passed", "wire::clock::monotonic_ns"]),
+    // The port of `capture`, filled in over the engine's HTTP and the folder that its profiler writes to.
+    ("native", &["capture::native", "capture::manifest", "client", "merge::annotations", "merge::Annotations"]),
     ("client", &["config"]),
     // Calls servers by what the client knows of them, and merges what it fetched. What is typed and printed is the caller's.
     ("trigger", &["client", "merge"]),

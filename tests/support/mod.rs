@@ -1,6 +1,7 @@
 //! Real processes to test with: the simulated engine, the sidecar, and plain HTTP. Everything ends with its handle.
 
 pub mod engine;
+pub mod engine_http;
 pub mod fakes;
 pub mod http;
 pub mod sidecar;

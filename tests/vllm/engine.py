@@ -189,17 +189,22 @@ class Sidecar(Process):
     def start(self, **body) -> dict:
         return json.loads(call(f"{self.url}/start_profile", body, "POST"))
 
+    def kill(self):
+        """Without a word of farewell."""
+        self.child.kill()
+        self.child.wait()
+
     def stop_capture(self) -> dict:
         return json.loads(call(f"{self.url}/stop_profile", {}, "POST"))
 
-    def finished(self, capture) -> dict:
+    def finished(self, capture, patience_s=120) -> dict:
         """The manifest of a capture once nothing about it changes any more."""
 
         def probe():
             manifest = self.get(f"captures/{capture}")
             return manifest if manifest["state"] in ("done", "cancelled", "failed") else None
 
-        return eventually(f"capture {capture} ends", probe, 120, self.alive)
+        return eventually(f"capture {capture} ends", probe, patience_s, self.alive)
 
     def ledger(self, capture) -> list:
         lines = call(f"{self.url}/stepscope/v1/captures/{capture}/iterations").decode().splitlines()

@@ -18,6 +18,7 @@ lives at the same time in one process.
 """
 
 from stepscope import _stream
+from stepscope.vllm import profiler
 from stepscope.vllm.identity import identity
 from stepscope.vllm.state import NOT_HOOKED, arguments_of, plugin
 
@@ -97,6 +98,15 @@ def _hooks(wrapper_class) -> dict:
         finally:
             steps.end()
 
+    def hooked_profile(self, is_start=True, *args, **kwargs):
+        try:
+            profiler.release(self)
+            if is_start and self._stepscope_rank and profiler.keep_back(self, native, (is_start, *args), kwargs):
+                return None
+        except Exception as error:
+            plugin.problem("profile", error)
+        return self.worker.profile(is_start, *args, **kwargs)
+
     def hooked_shutdown(self, *args, **kwargs):
         if self._stepscope_steps is not None:
             self._stepscope_steps = None
@@ -109,6 +119,7 @@ def _hooks(wrapper_class) -> dict:
         "execute_model": hooked_execute_model,
         "sample_tokens": hooked_sample_tokens,
         "execute_dummy_batch": hooked_execute_dummy_batch,
+        "profile": hooked_profile,
         "shutdown": hooked_shutdown,
     }
 

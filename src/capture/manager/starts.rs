@@ -6,15 +6,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::capture::driving::Driving;
 use crate::capture::files::Job;
 use crate::capture::hold::Held;
 use crate::capture::manifest::{CaptureId, ClosedBy, Manifest};
 use crate::capture::plan;
-use crate::capture::request::{Begin, StartError, StartRequest};
+use crate::capture::request::{Begin, Profiler, StartError, StartRequest};
 use crate::capture::running::{Plan, Running};
 use crate::wire::clock::monotonic_ns;
 
-use super::{Manager, START_PATIENCE, WAITING_EXPORTS};
+use super::{ENGINE_PATIENCE, Manager, START_PATIENCE, WAITING_EXPORTS};
 
 impl Manager {
     pub(super) fn start(&mut self, request: StartRequest) -> Result<(), StartError> {
@@ -44,7 +45,14 @@ impl Manager {
     }
 
     fn begin(&mut self, plan: &Plan, manifest: Manifest) -> Result<(), StartError> {
-        let (running, begin) = Running::start(&mut self.collector, plan, manifest, &self.shared)?;
+        let driving = match (&self.options.native, plan.profiling.profiler) {
+            (Some(native), Profiler::Engine) => Some(Driving::new(native.clone(), &manifest)),
+            _ => None,
+        };
+        let (mut running, begin) = Running::start(&mut self.collector, plan, manifest, &self.shared)?;
+        if let Some(driving) = driving {
+            running.drive(driving);
+        }
         if self.files.try_send(Job::Begin(Box::new(begin))).is_err() {
             running.let_go(&mut self.collector);
             return Err(StartError::Busy);
@@ -105,6 +113,13 @@ impl Manager {
                 // Somebody may have stopped it already.
                 running.turn(&mut self.collector, &self.files);
                 self.publish(Instant::now());
+                if self.running.as_ref().is_some_and(|running| !running.may_be_answered())
+                    && let Some(starting) = &mut self.starting
+                {
+                    starting.begun = true;
+                    starting.until = Instant::now() + ENGINE_PATIENCE;
+                    return;
+                }
                 Ok(manifest)
             }
             (Ok(()), None, Some(held)) => {
@@ -130,6 +145,11 @@ impl Manager {
 
     /// Nobody waits for a disk for ever.
     pub(super) fn lose_patience(&mut self, now: Instant) {
+        let answered = self.running.as_ref().is_none_or(Running::may_be_answered);
+        if let Some(starting) = self.starting.take_if(|s| s.begun && (answered || now >= s.until)) {
+            let manifest = self.running.as_mut().map(Running::refresh).or_else(|| self.shared.find("latest"));
+            let _ = starting.reply.send(manifest.ok_or(StartError::ShuttingDown));
+        }
         if let Some(starting) = self.starting.take_if(|s| now >= s.until) {
             let reason = format!("the data folder has not answered for {} s", START_PATIENCE.as_secs());
             let _ = starting.reply.send(Err(StartError::Store(reason)));

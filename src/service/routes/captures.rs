@@ -113,6 +113,16 @@ pub async fn iterations(
     attachment(&state, download, format.media_type()).await
 }
 
+/// A file as it lies there.
+pub async fn artifact(
+    State(state): State<AppState>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path((id, artifact)) = path.map_err(|_| CaptureError::Unknown("of that name".to_owned()))?;
+    let download = state.captures.artifact(&name(Ok(Path(id)))?, &artifact)?;
+    attachment(&state, download, "application/octet-stream").await
+}
+
 fn unknown_format(asked: &str, names: &str) -> Wrong {
     wrong("format", format!("{} is none of: {names}", shown(&asked.into())))
 }

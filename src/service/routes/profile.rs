@@ -136,6 +136,7 @@ pub fn started(manifest: &Manifest) -> Value {
         "window": manifest.window,
         "groups": manifest.groups,
         "ranks": manifest.ranks,
+        "native": manifest.native,
         "warnings": manifest.warnings,
         "links": links(&manifest.capture_id),
     })
@@ -154,6 +155,7 @@ pub fn stopped(manifest: &Manifest) -> Value {
         "groups": manifest.groups,
         "ranks": manifest.ranks,
         "dropped": manifest.dropped,
+        "native": manifest.native,
         "warnings": manifest.warnings,
         "links": links(&manifest.capture_id),
     })

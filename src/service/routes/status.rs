@@ -63,6 +63,14 @@ fn cuda(ranks: &[RankStatus]) -> Value {
     }
 }
 
+/// Whether the engine's own profiler can be had: it is asked.
+async fn engine(state: &AppState) -> Value {
+    match state.captures.check_engine().await {
+        Ok(()) => json!({"available": true, "reason": null}),
+        Err(reason) => json!({"available": false, "reason": reason}),
+    }
+}
+
 /// What this version can do, instead of trial and 404.
 pub async fn capabilities(State(state): State<AppState>) -> Json<Value> {
     let settings = &state.settings;
@@ -74,6 +82,7 @@ pub async fn capabilities(State(state): State<AppState>) -> Json<Value> {
         "profilers": {
             "steps": {"available": true, "reason": null},
             "cuda": cuda(&state.captures.snapshot().ranks),
+            "engine": engine(&state).await,
         },
         "counters": {
             "nvml": {"available": gpus_absent.is_none(), "reason": gpus_absent},

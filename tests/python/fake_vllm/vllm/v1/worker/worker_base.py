@@ -30,6 +30,9 @@ class Worker(WorkerBase):
     def execute_dummy_batch(self):
         pass
 
+    def profile(self, is_start=True, profile_prefix=None, **bounds):
+        print("profile", is_start, profile_prefix, sorted(bounds.items()))
+
     def compile_or_warm_up_model(self):
         self.execute_model(scheduled(8))
         self.sample_tokens(None)

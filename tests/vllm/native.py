@@ -1,0 +1,218 @@
+"""vLLM's own torch profiler behind our contract: which iterations it really has, its files, and every way of failing that a
+real vLLM shows. Run by native.sh; one vLLM for all."""
+
+import gzip
+import json
+import os
+import subprocess
+import time
+import unittest
+
+from engine import Engine, Sidecar, Traffic, call, eventually
+from engine import options as options_of
+
+SKIP, COUNT = 3, 5
+EMPTY = "execute_context_0(0)_generation_0(0)"
+
+check = unittest.TestCase()
+check.maxDiff = None
+
+
+def say(text):
+    print(f"  {text}", flush=True)
+
+
+def timed(what):
+    began = time.monotonic()
+    answer = what()
+    return answer, (time.monotonic() - began) * 1000
+
+
+def names(trace):
+    """vLLM's annotations of iterations in a file of its torch profiler, in order."""
+    marks = [e for e in trace["traceEvents"] if e.get("cat") == "user_annotation" and e["name"].startswith("execute_")]
+    # A step without tokens is none.
+    return [mark["name"] for mark in sorted(marks, key=lambda mark: mark["ts"]) if mark["name"] != EMPTY]
+
+
+def artifacts(sidecar, manifest):
+    """The engine's files of a capture, downloaded; those that are traces as what they hold."""
+    found = {}
+    for artifact in manifest["artifacts"]:
+        if artifact["kind"] == "trace":
+            continue
+        url = f"{sidecar.url}/stepscope/v1/captures/{manifest['capture_id']}/artifacts/{artifact['name']}"
+        data = call(url)
+        check.assertEqual(len(data), artifact["bytes"], artifact)
+        if artifact["kind"] == "engine_trace":
+            text = gzip.decompress(data) if artifact["name"].endswith(".gz") else data
+            found[artifact["name"]] = (artifact, json.loads(text))
+    return found
+
+
+def look_at(sidecar, manifest, ranks, what):
+    """What a capture with the profiler engine says of itself has to be what its files say."""
+    native = manifest["native"]
+    check.assertEqual(native["state"], "over", native)
+    check.assertEqual((native["kind"], native["problems"]), ("vllm", []), native)
+    traces = artifacts(sidecar, manifest)
+    of_ranks = {entry["artifact"]: entry for entry in native["found"]}
+    check.assertEqual(len(of_ranks), ranks, native)
+    ledger = sidecar.ledger(manifest["capture_id"])
+    for name, entry in of_ranks.items():
+        artifact, trace = traces[name]
+        check.assertEqual(artifact["rank"], entry["rank"])
+        theirs = names(trace)
+        ours = [
+            "execute_context_{context_requests}({context_tokens})"
+            "_generation_{generation_requests}({generation_tokens})".format(**row)
+            for row in ledger
+            if row["rank"] == entry["rank"]
+        ]
+        check.assertEqual(len(theirs), entry["iterations"], entry)
+        lacking_in_front = len(ours) - entry["lacking"] < len(ours) and entry["before"] == 0
+        if entry["lacking"] == 0:
+            check.assertEqual(theirs[entry["before"] : entry["before"] + len(ours)], ours, entry)
+        elif lacking_in_front and entry["after"] == 0:
+            check.assertEqual(theirs, ours[entry["lacking"] :], entry)
+    say(f"{what}: sent {native['sent']}, exact {native['exact']}"
+        + (f": {native['difference']}" if native["difference"] else "")
+        + f"; stop took {native['stop']['duration_ms']} ms, "
+        + f"{sum(a['bytes'] for a in manifest['artifacts']) / 1e6:.1f} MB")
+    return native
+
+
+def main():
+    options = options_of()
+    work, ranks = options.work, options.tensor_parallel_size
+    segments, torch = os.path.join(work, "segments"), os.path.join(work, "torch")
+    os.makedirs(segments, mode=0o700)
+    profiler = ["--profiler-config.profiler", "torch", "--profiler-config.torch_profiler_dir", torch,
+                "--profiler-config.torch_profiler_with_stack", "false"]
+    python = os.path.join(work, "venv/bin/python")
+    data = os.path.join(work, "data")
+    with Engine("native", python, options, work, profiler, STEPSCOPE_DIR=segments) as engine:
+        url = f"http://127.0.0.1:{engine.port}"
+        more = ["--engine-url", url, "--engine-profile-dir", torch]
+        with Sidecar(options.stepscope, work, segments, data, more) as sidecar:
+            eventually("every rank is attached", lambda: len(sidecar.ranks()) == ranks, 60, sidecar.alive)
+            eventually("the engine's profiler can be had",
+                       lambda: sidecar.get("capabilities")["profilers"]["engine"]["available"], 30)
+            under_load(options, engine, sidecar, ranks)
+            idle(engine, sidecar, ranks)
+            no_profiler(options, work, url)
+            still_set(engine, sidecar, ranks)
+            killed(options, engine, sidecar, ranks, segments, data, more)
+
+
+def under_load(options, engine, sidecar, ranks):
+    exact = []
+    with Traffic(engine):
+        time.sleep(1)
+        for turn in range(4):
+            started, start_ms = timed(lambda: sidecar.start(
+                profiler="engine", delay_iterations=SKIP, max_iterations=COUNT, profile_prefix=f"turn{turn}"))
+            manifest = sidecar.finished(started["capture_id"])
+            check.assertEqual([rank["iterations"] for rank in manifest["ranks"]], [COUNT] * ranks, manifest)
+            say(f"start answered after {start_ms:.0f} ms")
+            exact.append(look_at(sidecar, manifest, ranks, f"{SKIP} skipped, {COUNT} wanted")["exact"])
+        # Until stop: the answer comes while vLLM writes.
+        started, start_ms = timed(lambda: sidecar.start(profiler="engine"))
+        capture = started["capture_id"]
+        eventually("the window is open", lambda: sidecar.get(f"captures/{capture}")["state"] == "recording", 60)
+        time.sleep(0.5)
+        stopped, stop_ms = timed(sidecar.stop_capture)
+        check.assertEqual(stopped["capture_id"], capture)
+        eventually("vLLM is told to stop",
+                   lambda: sidecar.get(f"captures/{capture}")["native"]["state"] in ("stopping", "collecting", "over"), 60)
+        refused = None
+        try:
+            _, refused_ms = timed(lambda: sidecar.start(profiler="engine"))
+        except RuntimeError as error:
+            refused = str(error)
+        # A busy machine writes for minutes.
+        manifest = sidecar.finished(capture, 600)
+        say(f"until stop: start answered after {start_ms:.0f} ms, stop after {stop_ms:.0f} ms; vLLM let go after "
+            f"{manifest['native']['stop']['duration_ms']} ms; another start meanwhile: {str(refused)[:100]}")
+        look_at(sidecar, manifest, ranks, "until stop")
+    say(f"{exact.count(True)} of {len(exact)} windows under load were exact in vLLM's own profiler too")
+    merged(options, sidecar)
+
+
+def merged(options, sidecar):
+    folder = os.path.join(options.work, "got")
+    os.makedirs(folder)
+    line = [options.stepscope, "get", "latest", "--url", sidecar.url, "-o", os.path.join(folder, "ours.json.gz"),
+            "--artifacts", folder, "--merged", os.path.join(folder, "all.json")]
+    run = subprocess.run(line, capture_output=True, text=True)
+    check.assertIn(run.returncode, (0, 5), run.stdout + run.stderr)
+    with open(os.path.join(folder, "all.json"), encoding="utf-8") as file:
+        trace = json.load(file)
+    makers = {entry["maker"] for entry in trace["metadata"]["merge"]["inputs"]}
+    check.assertEqual(makers, {"stepscope", "kineto"}, makers)
+    say(f"merged: {len(trace['traceEvents'])} events of {len(trace['metadata']['merge']['inputs'])} files")
+
+
+def idle(engine, sidecar, ranks):
+    """An idle engine: what comes next is the window, and it need not go on behind it."""
+    time.sleep(0.5)
+    started, start_ms = timed(lambda: sidecar.start(profiler="engine", max_iterations=4))
+    engine.complete("an idle engine is asked", 4)
+    manifest = sidecar.finished(started["capture_id"])
+    native = look_at(sidecar, manifest, ranks, f"idle, 4 wanted (start answered after {start_ms:.0f} ms)")
+    check.assertIs(native["exact"], True, native)
+    check.assertIs(manifest["complete"], True, manifest)
+
+
+def no_profiler(options, work, url):
+    """A vLLM whose profiler is not enabled answers 404; so does this one, at a place where it has none."""
+    segments = os.path.join(work, "segments")
+    more = ["--engine-url", f"{url}/nowhere", "--engine-kind", "vllm"]
+    with Sidecar(options.stepscope, work, segments, os.path.join(work, "other"), more) as other:
+        try:
+            other.start(profiler="engine")
+            check.fail("a start without a profiler was accepted")
+        except RuntimeError as error:
+            check.assertIn(": 422 ", str(error))
+            check.assertIn("--profiler-config", str(error))
+            say(f"without a profiler: {str(error)[-230:]}")
+
+
+def still_set(engine, sidecar, ranks):
+    """Somebody's session is still set: vLLM says 409, is told to stop, and starts."""
+    call(f"http://127.0.0.1:{engine.port}/start_profile", {}, "POST", timeout=120)
+    started = sidecar.start(profiler="engine", max_iterations=3)
+    eventually("vLLM has answered",
+               lambda: sidecar.get(f"captures/{started['capture_id']}")["native"]["state"] == "on", 120)
+    engine.complete("after a conflict", 6)
+    manifest = sidecar.finished(started["capture_id"])
+    check.assertTrue(any("session of somebody" in warning for warning in manifest["warnings"]), manifest["warnings"])
+    check.assertEqual(manifest["native"]["start"]["status"], 200, manifest["native"])
+    look_at(sidecar, manifest, ranks, "after a 409")
+
+
+def killed(options, engine, sidecar, ranks, segments, data, more):
+    """A sidecar that is killed leaves vLLM's profiler on; the next one stops it and takes its files."""
+    started = sidecar.start(profiler="engine")
+    with Traffic(engine, clients=2):
+        eventually("vLLM's profiler is on",
+                   lambda: sidecar.get(f"captures/{started['capture_id']}")["native"]["state"] == "on", 60)
+        eventually("the window is open",
+                   lambda: sidecar.get(f"captures/{started['capture_id']}")["state"] == "recording", 60)
+        time.sleep(1)
+        sidecar.kill()
+    with Sidecar(options.stepscope, options.work, segments, data, more) as following:
+        manifest = following.finished(started["capture_id"])
+        native = manifest["native"]
+        check.assertEqual(native["stop"]["status"], 200, native)
+        check.assertTrue(any(a["kind"] == "engine_trace" for a in manifest["artifacts"]), manifest["artifacts"])
+        say(f"killed in the middle: {len(manifest['artifacts'])} artefacts, found {native['found']}")
+        # And vLLM's profiler is free again.
+        started = following.start(profiler="engine", max_iterations=3)
+        engine.complete("after a kill", 6)
+        manifest = following.finished(started["capture_id"])
+        check.assertIs(manifest["native"]["exact"], True, manifest["native"])
+
+
+if __name__ == "__main__":
+    main()
