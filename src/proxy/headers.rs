@@ -57,7 +57,7 @@ pub(super) fn request<B>(
     let upgrade = takes_upgrade(headers, version);
     let protocol = if upgrade { headers.get(UPGRADE).cloned() } else { None };
     let trailers = headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    let waits = has_body && headers.get(hyper::header::EXPECT).is_some_and(|value| is_continue(value));
+    let waits = has_body && headers.get(hyper::header::EXPECT).is_some_and(is_continue);
     strip(headers);
     headers.remove(TE);
     headers.remove(HTTP2_SETTINGS);

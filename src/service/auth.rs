@@ -55,20 +55,19 @@ pub enum Host {
     Broken,
 }
 
-/// The server's name as the request has it: in its target, in `Host`, or in both if they are the same.
+/// The server's name as the request has it: in its target, else in `Host` (RFC 9112, 3.2.2).
 pub fn host(uri: &Uri, headers: &HeaderMap) -> Host {
-    let of_target = uri.authority().map(|authority| Some(bare(authority)));
-    let of_headers = headers.get_all(header::HOST).iter().map(|value| {
-        let authority: Authority = value.to_str().ok()?.parse().ok()?;
-        (!authority.as_str().contains('@')).then(|| bare(&authority))
-    });
-    let mut names: Vec<Option<String>> = of_target.into_iter().chain(of_headers).collect();
-    let has_two_headers = headers.get_all(header::HOST).iter().nth(1).is_some();
-    names.dedup();
-    match names.pop() {
-        None => Host::None,
-        Some(Some(name)) if names.is_empty() && !has_two_headers => Host::Named(name),
-        Some(_) => Host::Broken,
+    let mut values = headers.get_all(header::HOST).iter();
+    let (value, second) = (values.next(), values.next());
+    let authority = match (uri.authority(), value) {
+        _ if second.is_some() => return Host::Broken,
+        (Some(authority), _) => Some(authority.clone()),
+        (None, Some(value)) => value.to_str().ok().and_then(|value| value.parse::<Authority>().ok()),
+        (None, None) => return Host::None,
+    };
+    match authority {
+        Some(authority) if !authority.as_str().contains('@') => Host::Named(bare(&authority)),
+        _ => Host::Broken,
     }
 }
 
