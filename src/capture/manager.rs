@@ -21,8 +21,8 @@ use super::options::Options;
 use super::pace::Aftermath;
 use super::request::CaptureError;
 use super::running::Running;
-use super::store::{Kept, Retention};
 use super::snapshot;
+use super::store::{Kept, Retention};
 
 mod starts;
 
