@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::EXPECT;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -115,8 +116,8 @@ impl Proxy {
             Ok(Carried::Answer(head, body, link)) => {
                 Ok(Response::from_parts(head, Answer::new(body, link, shared.clone(), exchange)))
             }
-            Ok(Carried::Tunnel(head, body)) => {
-                exchange.finished();
+            Ok(Carried::Tunnel(head, body, ends, link)) => {
+                upgrade::tunnel(shared.clone(), exchange, ends, link);
                 Ok(Response::from_parts(head, Answer::of_tunnel(body)))
             }
             Err(error @ ForwardError::Refused(_)) => {
@@ -166,9 +167,10 @@ impl Proxy {
             let Some(ours) = ours else {
                 return Err(self.broken("it switched to a protocol that nobody asked for"));
             };
-            let theirs = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-            upgrade::tunnel(shared.clone(), ours, theirs, link);
-            return Ok(Carried::Tunnel(head, body));
+            let Some(theirs) = head.extensions.remove::<OnUpgrade>() else {
+                return Err(self.broken("its connection can't be taken over"));
+            };
+            return Ok(Carried::Tunnel(head, body, (ours, theirs), link));
         }
         headers::answer(&mut head.headers);
         Ok(Carried::Answer(head, body, link))
@@ -231,7 +233,7 @@ impl Proxy {
 
 enum Carried {
     Answer(hyper::http::response::Parts, Incoming, Link),
-    Tunnel(hyper::http::response::Parts, Incoming),
+    Tunnel(hyper::http::response::Parts, Incoming, (OnUpgrade, OnUpgrade), Link),
 }
 
 /// Twice does what once does (RFC 9110, 9.2.2).

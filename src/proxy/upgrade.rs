@@ -1,18 +1,25 @@
 //! Tunnels: behind a 101 there are only bytes, both ways, until both sides are through or one is gone.
 //!
-//! A tunnel is a task of its own, since the request that it began with is over. Called by [`super::forward`].
+//! A tunnel is a task of its own, since the answer to the request that it began with is over; that request is under way, and
+//! takes its room, as long as the tunnel is there. Called by [`super::forward`].
 
 use std::sync::Arc;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
+use super::exchange::Exchange;
 use super::forward::Shared;
 use super::link::Link;
 
-/// Carries bytes once both connections are free.
-pub(super) fn tunnel(shared: Arc<Shared>, ours: OnUpgrade, theirs: Option<OnUpgrade>, mut link: Link) {
-    let Some(theirs) = theirs else { return };
+/// Carries bytes once both connections, the client's and the engine's, are free.
+pub(super) fn tunnel(
+    shared: Arc<Shared>,
+    mut exchange: Exchange,
+    (ours, theirs): (OnUpgrade, OnUpgrade),
+    mut link: Link,
+) {
+    exchange.finished(); // however it ends, its answer was whole
     let ending = shared.ending.clone();
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
@@ -36,5 +43,6 @@ pub(super) fn tunnel(shared: Arc<Shared>, ours: OnUpgrade, theirs: Option<OnUpgr
             Some(Err(error)) => tracing::debug!("a tunnel did not come about: {error}"),
             None => {}
         }
+        drop(exchange);
     });
 }

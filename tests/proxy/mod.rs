@@ -4,6 +4,7 @@ mod failures;
 mod framing;
 mod hops;
 mod http2;
+mod https;
 mod many;
 mod routes;
 mod streaming;
