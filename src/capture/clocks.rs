@@ -38,8 +38,11 @@ impl Clocks {
 pub(super) fn settle(manifest: &mut Manifest, session: &mut Session, clocks: &[(Clocks, u64)]) {
     let mut wall = WallClock::default();
     clocks.iter().for_each(|(seen, _)| wall.join(&seen.wall));
-    manifest.wall_clock_stepped_ns = wall.stepped_ns();
-    let (Some(said), Some(newest)) = (words::wall_clock(wall.stepped_ns()), wall.newest()) else { return };
+    // By the anchors of one rank, as the trace has it: each reads the clocks anew, a nanosecond apart.
+    let stepped_ns = clocks.iter().find(|(seen, _)| seen.wall.newest() == wall.newest());
+    let stepped_ns = stepped_ns.map_or(0, |(seen, _)| seen.wall.stepped_ns());
+    manifest.wall_clock_stepped_ns = stepped_ns;
+    let (Some(said), Some(newest)) = (words::wall_clock(stepped_ns), wall.newest()) else { return };
     manifest.warnings.push(said);
     for (rank, (seen, ticks_per_second)) in session.ranks.iter_mut().zip(clocks) {
         let Some((facts, map)) = rank.facts.as_mut().zip(seen.map(*ticks_per_second, realtime_offset_ns(newest)))

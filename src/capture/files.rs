@@ -315,7 +315,9 @@ impl Lane {
             if records > 0 {
                 let event = [Event::Lost(records)];
                 let dropped = rings.dropped_total().saturating_sub(before);
-                let bytes = fragment.write_block(ring, end_index - 1, &event, rings.anchor(), dropped)?;
+                let anchor = rings.anchor();
+                let bytes = fragment.write_block(ring, end_index - 1, &event, anchor, dropped)?;
+                self.clocks.see(anchor);
                 self.kept.add(event.into_iter().map(Some), bytes);
             }
         }

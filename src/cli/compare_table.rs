@@ -7,6 +7,15 @@ use super::table::columns;
 use crate::report::compare::{Comparison, Outcome};
 use crate::report::words::{count, duration, percent};
 
+/// A part of an octave in words.
+fn width(octaves: f64) -> &'static str {
+    match octaves {
+        0.25 => "a quarter of an",
+        0.5 => "half an",
+        _ => "an",
+    }
+}
+
 /// All of it.
 pub fn comparison(comparison: &Comparison) -> String {
     let mut out = format!("A: capture {}\nB: capture {}\n\n", comparison.a, comparison.b);
@@ -37,7 +46,10 @@ pub fn comparison(comparison: &Comparison) -> String {
             duration(row.p50_b_ns),
             signed(row.change),
             interval,
-            row.outcome.title().into(),
+            match row.octaves > 0.125 && row.outcome != Outcome::TooFew {
+                true => format!("{} (batches within {} octave)", row.outcome.title(), width(row.octaves)),
+                false => row.outcome.title().into(),
+            },
         ]
     });
     let header = ["WHAT", "PHASE", "ALIKE IN A", "ALIKE IN B", "P50 A", "P50 B", "B BESIDE A", "INTERVAL", ""];

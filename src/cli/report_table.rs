@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use super::table::columns;
-use crate::report::model::{Distribution, Phase, Report};
-use crate::report::requests::StageRow;
+use crate::report::model::{Phase, Report};
+use crate::report::rows::{self, times};
 use crate::report::words::{
-    approximately, batch, completeness, count, duration, loss_name, pace, percent, rank_name, rate, wall_clock, window,
+    batch, completeness, count, duration, loss_name, percent, rank_name, rate, requests_passed, requests_seen,
+    wall_clock, window,
 };
 
 /// All of it.
@@ -98,11 +99,6 @@ pub(super) fn wrapped(text: &str, columns: usize) -> Vec<String> {
     }
     lines.reverse();
     lines
-}
-
-/// Mean, smallest, percentiles and largest of times.
-fn times(of: &Distribution) -> [String; 6] {
-    [approximately(of.avg), duration(of.min), duration(of.p50), duration(of.p90), duration(of.p99), duration(of.max)]
 }
 
 fn phases(report: &Report) -> String {
@@ -219,59 +215,20 @@ fn requests(report: &Report) -> String {
     if !requests.recorded {
         return "not known: this capture recorded no requests".into();
     }
-    let counts = format!(
-        "{} seen, {} from arrival to end: those are below. Not whole: {} arrived before the window or lost a time, {} \
-         still ran, {} were aborted, {} have times that run backwards. {} preemptions.",
-        count(requests.seen),
-        count(requests.complete),
-        count(requests.incomplete),
-        count(requests.open),
-        count(requests.aborted),
-        count(requests.disordered),
-        count(requests.preemptions)
-    );
-    let mut out = wrapped(&counts, TEXT_COLUMNS).join("\n") + "\n";
-    let totals = [
-        ("end to end", &requests.end_to_end_ns, percent(1.0)),
-        ("first token", &requests.time_to_first_token_ns, String::new()),
-        ("per token", &requests.time_per_output_token_ns, String::new()),
-    ];
-    out.push_str(&stage_table(&requests.stages, &totals));
+    let mut out = wrapped(&requests_seen(requests), TEXT_COLUMNS).join("\n") + "\n";
+    out.push_str(&stage_table(rows::requests(requests)));
     out
 }
 
 fn proxied(report: &Report) -> String {
     let proxied = &report.proxied;
-    let counts = format!(
-        "{} requests passed through the sidecar, {} to the end of their answer: those are below. Of the others {} still \
-         ran, {} were left by their client, {} failed on the engine's side, {} were refused.",
-        count(proxied.seen),
-        count(proxied.complete),
-        count(proxied.open),
-        count(proxied.client_left),
-        count(proxied.engine_failed),
-        count(proxied.refused)
-    );
-    let mut out = wrapped(&counts, TEXT_COLUMNS).join("\n") + "\n";
-    let totals = [
-        ("end to end", &proxied.end_to_end_ns, percent(1.0)),
-        ("first chunk", &proxied.time_to_first_chunk_ns, String::new()),
-    ];
-    out.push_str(&stage_table(&proxied.stages, &totals));
+    let mut out = wrapped(&requests_passed(proxied), TEXT_COLUMNS).join("\n") + "\n";
+    out.push_str(&stage_table(rows::proxied(proxied)));
     out
 }
 
 /// Stages, and what is said of the whole below them; nothing where there is none.
-fn stage_table(stages: &[StageRow], totals: &[(&str, &Option<Distribution>, String)]) -> String {
-    let row = |name: &str, of: &Distribution, share: &str| {
-        let mut row = vec![name.to_owned(), count(of.count)];
-        row.extend(times(of));
-        row.push(share.to_owned());
-        row
-    };
-    let mut rows: Vec<_> =
-        stages.iter().map(|stage| row(&stage.stage, &stage.time_ns, &percent(stage.share))).collect();
-    rows.extend(totals.iter().filter_map(|(name, of, share)| Some(row(name, of.as_ref()?, share))));
+fn stage_table(rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() {
         return String::new();
     }
@@ -312,13 +269,8 @@ fn overhead(report: &Report) -> String {
     }
     if !overhead.paces.is_empty() {
         let _ = writeln!(out, "from one iteration's begin to the next one's, mean (of so many), idle time in it:");
-        let rows = overhead.paces.iter().map(|row| {
-            let mut cells = vec![rank_name(report, row.rank)];
-            cells.extend([row.before, row.within, row.after].map(pace));
-            cells
-        });
         let header = ["RANK", "BEFORE THE WINDOW", "WITHIN", "BEHIND"];
-        for line in columns(&header, &[0, 1, 2, 3], rows).lines() {
+        for line in columns(&header, &[0, 1, 2, 3], rows::paces(report)).lines() {
             let _ = writeln!(out, "  {line}");
         }
     }

@@ -3,6 +3,9 @@
 //! * **Like with like.** Iterations are sorted into kinds: same phase, prefill tokens and decode requests each within an
 //!   eighth of an octave. Only kinds that both sides have count, so that another mix of batches is no difference. Of the
 //!   ranks of a group the one that took longest stands for an iteration; the window's first and last are left out.
+//! * **Wider, where that is too fine.** A short window has too few of each size. Then kinds are a quarter, half or a whole octave
+//!   wide, whatever is enough first; but one counts only where both sides' mean sizes in it lie within an eighth of an octave
+//!   of each other, as they do where the same batches come and go.
 //! * **The difference** is the mean of the kinds' differences of medians (their logarithms), weighted by how much both
 //!   sides have of each.
 //! * **Its interval** comes from a block bootstrap: each window is cut into stretches of time, which are drawn anew as a
@@ -24,7 +27,7 @@ use super::thresholds as limit;
 
 /// What stands in every comparison.
 pub const METHOD: &str = "differences of medians between iterations of the same phase and of batches within an eighth of \
-                          an octave, weighted by how many both sides have; interval by a block bootstrap over stretches \
+                          an octave (wider where there are too few), weighted by how many both sides have; interval by a block bootstrap over stretches \
                           of time. Differences from run to run are not in it.";
 
 /// Two captures, compared.
@@ -73,6 +76,8 @@ pub struct Row {
     pub high: Option<f64>,
     /// What that says.
     pub outcome: Outcome,
+    /// How far apart batches of one kind may lie, octaves.
+    pub octaves: f64,
 }
 
 /// What a comparison says.
@@ -108,6 +113,10 @@ impl Outcome {
 
 /// What is alike: phase, tokens, requests.
 type Kind = (u8, u32, u32);
+/// How many kinds an octave is cut into, finest first.
+const WIDTHS: [u32; 4] = [8, 4, 2, 1];
+/// How far apart the mean sizes of two sides may lie in a kind that is wider than the finest: logarithms to base 2.
+const SAME_SIZE: f64 = 0.125;
 
 /// A time of an iteration.
 type Time = fn(&Point) -> Option<u64>;
@@ -117,8 +126,18 @@ type Fact = fn(&Report) -> String;
 /// One value, in the order of time.
 #[derive(Debug, Clone, Copy)]
 struct Observation {
-    kind: Kind,
+    phase: u8,
+    /// Tokens and requests.
+    sizes: [u32; 2],
     value: u64,
+}
+
+impl Observation {
+    /// The kind that it is of, an octave being cut into so many.
+    fn kind(&self, per_octave: u32) -> Kind {
+        let [tokens, requests] = self.sizes.map(|size| size_class(size, per_octave));
+        (self.phase, tokens, requests)
+    }
 }
 
 /// Compares.
@@ -133,7 +152,7 @@ pub fn compare(a: &Report, b: &Report) -> Comparison {
         }
         for phase in [Phase::Prefill, Phase::Decode, Phase::Mixed, Phase::All] {
             let take = |all: &[Observation]| -> Vec<Observation> {
-                all.iter().copied().filter(|o| phase == Phase::All || o.kind.0 == phase as u8).collect()
+                all.iter().copied().filter(|o| phase == Phase::All || o.phase == phase as u8).collect()
             };
             let (one, other) = (take(&from_a), take(&from_b));
             // All of one phase would say the same twice.
@@ -172,9 +191,8 @@ fn observations(report: &Report, of: impl Fn(&Point) -> Option<u64>) -> Vec<Obse
         if matches!(point.phase, Phase::Dummy | Phase::Unknown) {
             continue;
         }
-        let batch = point.batch;
-        let kind = (point.phase as u8, size_class(batch.context_tokens), size_class(batch.generation_requests));
-        let found = (point.start_ns, Observation { kind, value });
+        let sizes = [point.batch.context_tokens, point.batch.generation_requests];
+        let found = (point.start_ns, Observation { phase: point.phase as u8, sizes, value });
         let slot = longest.entry((group(point.rank), point.iteration)).or_insert(found);
         if value > slot.1.value {
             *slot = (slot.0.min(point.start_ns), found.1);
@@ -190,20 +208,29 @@ fn requests(report: &Report, first_token: bool) -> Vec<Observation> {
     let observation = |row: &super::requests::RequestRow| {
         let value = if first_token { row.time_to_first_token_ns } else { row.total_ns() };
         let output = if first_token { 0 } else { row.output_tokens.unwrap_or_default() };
-        Observation { kind: (0, size_class(row.prompt_tokens.unwrap_or_default()), size_class(output)), value }
+        Observation { phase: 0, sizes: [row.prompt_tokens.unwrap_or_default(), output], value }
     };
     report.requests.rows.iter().map(observation).filter(|o| o.value > 0).collect()
 }
 
-/// The eighth of an octave that a number lies in; small numbers have one of their own.
+/// The part of an octave that a number lies in; of eighths small numbers have one of their own.
 #[expect(clippy::cast_sign_loss, reason = "the logarithm of at least 1")]
-fn size_class(number: u32) -> u32 {
-    if number == 0 { 0 } else { 1 + (f64::from(number).log2() * 8.0).floor() as u32 }
+fn size_class(number: u32, per_octave: u32) -> u32 {
+    if number == 0 { 0 } else { 1 + (f64::from(number).log2() * f64::from(per_octave)).floor() as u32 }
 }
 
 fn row(what: &str, phase: Phase, a: &[Observation], b: &[Observation]) -> Row {
-    let kinds = shared_kinds(a, b);
-    let (alike_a, alike_b) = (Alike::of(a, &kinds), Alike::of(b, &kinds));
+    let alike_at = |per_octave| {
+        let kinds = shared_kinds(a, b, per_octave);
+        let alike = [a, b].map(|all| Alike::of(all, &kinds, per_octave));
+        (per_octave, kinds, alike)
+    };
+    let is_enough = |(.., alike): &(u32, Kinds, [Alike; 2])| {
+        alike.iter().all(|alike| alike.values.len() as u64 >= limit::COMPARE_MIN_COUNT)
+    };
+    // Where none is enough, what there is of the finest is shown.
+    let (per_octave, kinds, [alike_a, alike_b]) =
+        WIDTHS.into_iter().map(alike_at).find(is_enough).unwrap_or_else(|| alike_at(WIDTHS[0]));
     let median_of = |alike: &Alike, all: &[Observation]| {
         let all = || all.iter().map(|o| o.value).collect();
         let mut values: Vec<u64> =
@@ -219,6 +246,7 @@ fn row(what: &str, phase: Phase, a: &[Observation], b: &[Observation]) -> Row {
         of_b: b.len() as u64,
         p50_a_ns: median_of(&alike_a, a),
         p50_b_ns: median_of(&alike_b, b),
+        octaves: 1.0 / f64::from(per_octave),
         ..Row::default()
     };
     if row.count_a < limit::COMPARE_MIN_COUNT || row.count_b < limit::COMPARE_MIN_COUNT {
@@ -251,19 +279,44 @@ pub fn outcome(change: Option<f64>, low: Option<f64>, high: Option<f64>) -> Outc
     }
 }
 
-/// Kinds that both have enough of: each with its place and its weight.
-fn shared_kinds(a: &[Observation], b: &[Observation]) -> BTreeMap<Kind, (usize, f64)> {
-    let count = |all: &[Observation]| {
-        let mut counts: BTreeMap<Kind, u64> = BTreeMap::new();
-        all.iter().for_each(|o| *counts.entry(o.kind).or_default() += 1);
-        counts
-    };
-    let (a, b) = (count(a), count(b));
+/// Kinds, each with its place and its weight.
+type Kinds = BTreeMap<Kind, (usize, f64)>;
+
+/// How many there are of a kind, and the sums of the logarithms of their sizes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sizes {
+    count: u64,
+    sums: [f64; 2],
+}
+
+impl Sizes {
+    fn of(all: &[Observation], per_octave: u32) -> BTreeMap<Kind, Self> {
+        let mut kinds: BTreeMap<Kind, Self> = BTreeMap::new();
+        for observation in all {
+            let kind = kinds.entry(observation.kind(per_octave)).or_default();
+            kind.count += 1;
+            for (sum, size) in kind.sums.iter_mut().zip(observation.sizes) {
+                *sum += f64::from(size.max(1)).log2();
+            }
+        }
+        kinds
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        let mean = |sizes: &Self, at: usize| sizes.sums[at] / sizes.count.max(1) as f64;
+        (0..2).all(|at| (mean(self, at) - mean(other, at)).abs() <= SAME_SIZE)
+    }
+}
+
+/// Kinds that both have enough of.
+fn shared_kinds(a: &[Observation], b: &[Observation], per_octave: u32) -> Kinds {
+    let (a, b) = (Sizes::of(a, per_octave), Sizes::of(b, per_octave));
     let shared = a.into_iter().filter_map(|(kind, of_a)| {
-        let of_b = *b.get(&kind)?;
-        let enough = of_a.min(of_b) >= limit::COMPARE_MIN_STRATUM;
-        let (of_a, of_b) = (of_a as f64, of_b as f64);
-        enough.then_some((kind, of_a * of_b / (of_a + of_b)))
+        let of_b = b.get(&kind)?;
+        let enough = of_a.count.min(of_b.count) >= limit::COMPARE_MIN_STRATUM;
+        let alike = per_octave == WIDTHS[0] || of_a.is_like(of_b);
+        let (of_a, of_b) = (of_a.count as f64, of_b.count as f64);
+        (enough && alike).then_some((kind, of_a * of_b / (of_a + of_b)))
     });
     shared.enumerate().map(|(place, (kind, weight))| (kind, (place, weight))).collect()
 }
@@ -275,8 +328,8 @@ struct Alike {
 }
 
 impl Alike {
-    fn of(all: &[Observation], kinds: &BTreeMap<Kind, (usize, f64)>) -> Self {
-        let values = all.iter().filter_map(|o| Some((kinds.get(&o.kind)?.0, o.value))).collect();
+    fn of(all: &[Observation], kinds: &Kinds, per_octave: u32) -> Self {
+        let values = all.iter().filter_map(|o| Some((kinds.get(&o.kind(per_octave))?.0, o.value))).collect();
         Self { kinds: kinds.len(), values }
     }
 

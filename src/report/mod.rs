@@ -15,6 +15,7 @@
 //! | `lockstep` | ranks of a group, iteration by iteration |
 //! | [`requests`], [`proxied`] | stages that add up: the engine's, and the sidecar's in front of it |
 //! | `gpus`, `overhead`, [`pace`] | counters; what the capture itself took; how fast ranks stepped around it |
+//! | [`rows`], [`words`] | what tables and the page show alike |
 //! | `distribution`, [`points`] | many values in constant memory; an even choice of them |
 //! | [`verdict`], [`thresholds`] | what limits the engine, as far as the data carries it |
 //!
@@ -39,6 +40,7 @@ mod phases;
 pub mod points;
 pub mod proxied;
 pub mod requests;
+pub mod rows;
 pub mod thresholds;
 pub mod verdict;
 pub mod words;

@@ -1,6 +1,8 @@
 //! Numbers as people read them, the same in tables and on the page.
 
 use super::model::{BatchFacts, Loss, LossRow, Pace, RankRow, Report};
+use super::proxied::Proxied;
+use super::requests::Requests;
 
 /// `2.12 ms`: three digits, and the unit that keeps them short.
 pub fn duration(ns: u64) -> String {
@@ -123,6 +125,35 @@ pub fn window(report: &Report) -> String {
     }
     let iterations = count(last.saturating_sub(first).saturating_add(1));
     format!("iterations {first} to {last} ({iterations}) of {ranks}, {}", duration(window.wall_ns))
+}
+
+/// How many requests were seen, and what of them a table of stages holds.
+pub fn requests_seen(requests: &Requests) -> String {
+    format!(
+        "{} seen, {} from arrival to end: those are below. Not whole: {} arrived before the window or lost a time, {} \
+         still ran, {} were aborted, {} have times that run backwards. {} preemptions.",
+        count(requests.seen),
+        count(requests.complete),
+        count(requests.incomplete),
+        count(requests.open),
+        count(requests.aborted),
+        count(requests.disordered),
+        count(requests.preemptions)
+    )
+}
+
+/// The same of requests that passed through the sidecar.
+pub fn requests_passed(proxied: &Proxied) -> String {
+    format!(
+        "{} requests passed through the sidecar, {} to the end of their answer: those are below. Of the others {} still \
+         ran, {} were left by their client, {} failed on the engine's side, {} were refused.",
+        count(proxied.seen),
+        count(proxied.complete),
+        count(proxied.open),
+        count(proxied.client_left),
+        count(proxied.engine_failed),
+        count(proxied.refused)
+    )
 }
 
 /// `3.26 ms (612)`: how fast a rank stepped, and over how many iterations; how far off that may be where it shows.

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::hazards::support::example_rank;
 use crate::support::{Engine, Place, Sidecar, number};
 
 const TELLING: &[&str] = &["--requests", "--ranks", "2", "--iterations", "0", "--step-us", "500"];
@@ -186,4 +187,28 @@ fn what_others_told_outlives_the_sidecar_that_dies_and_they_are_no_ranks() {
         assert_eq!(rows, number(&rank["iterations"]), "{capture:#}");
     }
     assert!(events(&next, "").iter().any(|event| event["cat"] == "request"));
+}
+
+#[test]
+fn the_example_in_c_tells_of_each_request_as_it_was() {
+    let place = Place::new();
+    let sidecar = Sidecar::start(&place, &[]);
+    let _engine = example_rank(&place.segments(), "example", 0, 1);
+    sidecar.attached(1);
+    sidecar.begun(50);
+    let capture = captured(&sidecar, r#"{"max_iterations": 100}"#);
+    assert_eq!(capture["complete"], true, "{capture:#}");
+    let events = events(&sidecar, "");
+    let count = |what: &dyn Fn(&Value) -> bool| events.iter().filter(|event| what(event)).count();
+    // The first span may begin before the window, and the last one end behind it.
+    assert!((99..=101).contains(&count(&|e| e["ph"] == "X" && e["name"] == "work")), "a span an iteration");
+    assert!((99..=101).contains(&count(&|e| e["ph"] == "C" && e["name"] == "tokens left")), "a counter");
+    // One request ends every ten iterations; the one that runs on when the window closes is not told of.
+    let whole = |e: &Value| e["cat"] == "request" && e["name"] == "request" && e["args"]["outcome"] == "finished";
+    assert!((9..=12).contains(&count(&|e| whole(e))), "{}", count(&|e| whole(e)));
+    let report = sidecar.get("/stepscope/v1/captures/latest/report?format=json").ok();
+    let requests = &report["requests"];
+    assert_eq!((&requests["incomplete"], &requests["disordered"]), (&0.into(), &0.into()), "{requests:#}");
+    let decode = requests["stages"].as_array().unwrap().iter().find(|stage| stage["stage"] == "decode").unwrap();
+    assert!(number(&decode["time_ns"]["min"]) > 0, "{requests:#}");
 }

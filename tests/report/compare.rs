@@ -100,6 +100,52 @@ fn too_few_are_said_to_be_too_few() {
     assert_eq!((of(enough), of(enough - 1)), (Outcome::Longer, Outcome::TooFew));
 }
 
+/// A hundred iterations of a server that computes chunks of prompts beside its decodes: each of another size.
+fn steady(seed: u64, tokens: std::ops::Range<u64>, sizes: std::ops::Range<u64>, slower: f64) -> Report {
+    let mut random = Random(seed);
+    let mut begin_ns = 1_000_000;
+    let mut below = |range: &std::ops::Range<u64>| (range.start + random.below(range.end - range.start)) as u32;
+    let batches: Vec<[u32; 2]> = (0..100).map(|_| [below(&tokens), below(&sizes)]).collect();
+    let iterations: Vec<Iteration> = (1..)
+        .zip(batches)
+        .map(|(number, [tokens, size])| {
+            let takes = 1e6 + 1e3 * f64::from(tokens) + 1e4 * f64::from(size);
+            let duration_ns = (takes * slower * random.noise()).round() as u64;
+            let this = iteration(number, begin_ns, duration_ns, [1, tokens, size, size]);
+            begin_ns += duration_ns + 20_000;
+            this
+        })
+        .collect();
+    report_of(&iterations)
+}
+
+#[test]
+fn a_hundred_iterations_are_enough_although_hardly_any_batch_comes_twice() {
+    let mut outcomes = Vec::new();
+    for seed in 0..10 {
+        let found = |slower: f64| {
+            let (a, b) = (steady(seed, 256..512, 16..32, 1.0), steady(seed + 1000, 256..512, 16..32, slower));
+            let row = row(&compare(&a, &b), "duration", Phase::Mixed).clone();
+            (row.outcome, row.octaves)
+        };
+        outcomes.push([found(1.0), found(1.3)]);
+    }
+    let slower = outcomes.iter().filter(|[_, (slower, _)]| *slower == Outcome::Longer).count();
+    let differs = |outcome: Outcome| matches!(outcome, Outcome::Longer | Outcome::Shorter);
+    let noise = outcomes.iter().filter(|[(same, _), _]| differs(*same)).count();
+    assert!(slower >= 8 && noise == 0, "{outcomes:?}");
+    assert!(outcomes.iter().flatten().all(|(_, octaves)| *octaves > 0.125), "{outcomes:?}");
+}
+
+#[test]
+fn wide_kinds_in_which_one_side_has_the_larger_batches_are_not_compared() {
+    // All of both lie in one octave, and only the batches differ.
+    let comparison = compare(&steady(1, 300..301, 17..21, 1.0), &steady(2, 300..301, 27..31, 1.0));
+    let row = row(&comparison, "duration", Phase::Mixed);
+    assert_eq!((row.outcome, row.count_a, row.change), (Outcome::TooFew, 0, None));
+    assert!(!compare_table::comparison(&comparison).contains("octave)"));
+}
+
 #[test]
 fn a_slow_stretch_of_one_window_is_noise_and_not_hundreds_of_observations() {
     // A quarter of the window is 30 % slower, as when a neighbour had the machine for a while.

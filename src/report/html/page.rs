@@ -6,7 +6,9 @@ use super::escape::escape;
 use super::{charts, tables};
 use crate::report::model::Report;
 use crate::report::verdict::{Bound, Holds};
-use crate::report::words::{completeness, count, duration, percent, rate, wall_clock, window};
+use crate::report::words::{
+    completeness, count, duration, percent, rate, requests_passed, requests_seen, wall_clock, window,
+};
 
 const STYLE: &str = include_str!("style.css");
 /// What the page may do: show itself. Also when it is opened from a file.
@@ -205,23 +207,12 @@ fn requests(out: &mut String, report: &Report) {
     if !requests.recorded {
         return section(out, "Requests", "Not known: this capture recorded no requests.", "");
     }
-    let note = format!(
-        "{} seen, {} of them from arrival to end: those are shown. Not whole: {} arrived before the window or lost a \
-         time, {} still ran, {} were aborted, {} have times that run backwards. {} preemptions.",
-        count(requests.seen),
-        count(requests.complete),
-        count(requests.incomplete),
-        count(requests.open),
-        count(requests.aborted),
-        count(requests.disordered),
-        count(requests.preemptions)
-    );
     let body = if requests.complete > 0 {
         format!("{}{}", charts::requests(report), tables::requests(report))
     } else {
         String::new()
     };
-    section(out, "Requests", &note, &body);
+    section(out, "Requests", &requests_seen(requests), &body);
 }
 
 fn proxied(out: &mut String, report: &Report) {
@@ -229,15 +220,5 @@ fn proxied(out: &mut String, report: &Report) {
     if !proxied.recorded {
         return;
     }
-    let note = format!(
-        "{} requests passed through the sidecar, {} of them to the end of their answer: those are shown. Of the others {} \
-         still ran, {} were left by their client, {} failed on the engine's side, {} were refused.",
-        count(proxied.seen),
-        count(proxied.complete),
-        count(proxied.open),
-        count(proxied.client_left),
-        count(proxied.engine_failed),
-        count(proxied.refused)
-    );
-    section(out, "In front of the engine", &note, &tables::proxied(report));
+    section(out, "In front of the engine", &requests_passed(proxied), &tables::proxied(report));
 }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::escape::escape;
 use crate::report::model::{Distribution, Phase, Report};
-use crate::report::requests::StageRow;
-use crate::report::words::{approximately, batch, count, duration, loss_name, pace, percent, rank_name, rate};
+use crate::report::rows::{self, times};
+use crate::report::words::{batch, count, duration, loss_name, percent, rank_name, rate};
 
 /// A table that scrolls sideways where it has no room. Cells are escaped here; the first `words` columns are text.
 pub(super) fn table(header: &[&str], words: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -23,10 +23,6 @@ pub(super) fn table(header: &[&str], words: usize, rows: impl IntoIterator<Item 
     }
     out.push_str("</tbody></table></div>");
     out
-}
-
-fn times(of: &Distribution) -> [String; 6] {
-    [approximately(of.avg), duration(of.min), duration(of.p50), duration(of.p90), duration(of.p99), duration(of.max)]
 }
 
 fn or_dash(text: Option<String>) -> String {
@@ -129,34 +125,14 @@ pub(super) fn groups(report: &Report) -> String {
 }
 
 pub(super) fn requests(report: &Report) -> String {
-    let requests = &report.requests;
-    let totals = [
-        ("end to end", &requests.end_to_end_ns, percent(1.0)),
-        ("time to first token", &requests.time_to_first_token_ns, String::new()),
-        ("time per output token", &requests.time_per_output_token_ns, String::new()),
-    ];
-    stages(&requests.stages, &totals)
+    stages(rows::requests(&report.requests))
 }
 
 pub(super) fn proxied(report: &Report) -> String {
-    let proxied = &report.proxied;
-    let totals = [
-        ("end to end", &proxied.end_to_end_ns, percent(1.0)),
-        ("time to first chunk", &proxied.time_to_first_chunk_ns, String::new()),
-    ];
-    stages(&proxied.stages, &totals)
+    stages(rows::proxied(&report.proxied))
 }
 
-fn stages(stages: &[StageRow], totals: &[(&str, &Option<Distribution>, String)]) -> String {
-    let row = |name: &str, of: &Distribution, share: &str| {
-        let mut row = vec![name.to_owned(), count(of.count)];
-        row.extend(times(of));
-        row.push(share.to_owned());
-        row
-    };
-    let mut rows: Vec<_> =
-        stages.iter().map(|stage| row(&stage.stage, &stage.time_ns, &percent(stage.share))).collect();
-    rows.extend(totals.iter().filter_map(|(name, of, share)| Some(row(name, of.as_ref()?, share))));
+fn stages(rows: Vec<Vec<String>>) -> String {
     table(&["stage", "N", "avg", "min", "p50", "p90", "p99", "max", "of end to end"], 1, rows)
 }
 
@@ -216,15 +192,10 @@ pub(super) fn overhead(report: &Report) -> String {
     }
     let mut out = table(&["what", "time", "beside"], 3, rows);
     if !overhead.paces.is_empty() {
-        let rows = overhead.paces.iter().map(|row| {
-            let mut cells = vec![format!("rank {}", rank_name(report, row.rank))];
-            cells.extend([row.before, row.within, row.after].map(pace));
-            cells
-        });
         out.push_str(
             "<p class=\"note\">From one iteration's begin to the next one's, mean (of so many), idle time in it.</p>",
         );
-        out.push_str(&table(&["rank", "before the window", "within", "behind"], 1, rows));
+        out.push_str(&table(&["rank", "before the window", "within", "behind"], 1, rows::paces(report)));
     }
     for what in &overhead.not_known {
         let _ = write!(out, "<p class=\"note\">Not known: {}.</p>", escape(what));
