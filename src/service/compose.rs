@@ -13,6 +13,7 @@ use crate::capture::request::Profiler;
 use crate::capture::{self, store};
 use crate::config::{DefaultProfiler, EngineKind, Settings, SettingsError};
 use crate::native::{EngineProfiler, EngineSettings, EngineUrlError, Kind};
+use crate::proxy::Upstream;
 use crate::telemetry::logs::{self, LogsError};
 use crate::telemetry::nvml::Sampler;
 
@@ -55,7 +56,9 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
 fn native(settings: &Settings) -> Result<Option<Arc<dyn Native>>, RunError> {
     let engine = &settings.engine;
     // The engine that this sidecar stands in front of is the one whose profiler is meant.
-    let Some(url) = engine.url.clone().or_else(|| settings.upstream.clone()) else { return Ok(None) };
+    let upstream = settings.upstream.as_deref().map(Upstream::parse).transpose().map_err(ServeError::from)?;
+    let upstream = upstream.map(|upstream| upstream.url().to_owned());
+    let Some(url) = engine.url.clone().or(upstream) else { return Ok(None) };
     let settings = EngineSettings {
         url,
         kind: engine.kind.map(|kind| match kind {

@@ -45,13 +45,12 @@ async fn requests_of_one_connection_pass_side_by_side_with_one_cookie_and_their_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_reset_takes_the_engines_connection_along_and_ours_are_answered_too() {
-    let (gone, seen) = tokio::sync::mpsc::unbounded_channel();
+    let (gone, mut seen) = tokio::sync::mpsc::channel(1);
     let engine = Engine::start(move |connection| {
         connection.head().unwrap();
         connection.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ntoken\r\n");
-        gone.send(connection.closed()).unwrap();
+        gone.blocking_send(connection.closed()).unwrap();
     });
-    let mut seen = seen;
     let front = Front::of(engine.address);
     let mut sender = connect(&front).await;
     let request = Request::post("http://localhost/x").body(Body::from("abc")).unwrap();

@@ -38,6 +38,7 @@ fn an_upgrade_passes_and_then_bytes_pass_both_ways_until_one_side_ends() {
     front.counts("stepscope_proxy_requests_in_flight", 1);
     stream.write_all(b"last").unwrap();
     assert_eq!(ends(&mut stream), b"last");
+    drop(stream);
     front.counts("stepscope_proxy_requests_in_flight", 0);
     front.counts("stepscope_proxy_tunnels_total", 1);
     front.counts("stepscope_proxy_requests_total{class=\"1xx\"}", 1);
