@@ -63,8 +63,12 @@ fn cuda(ranks: &[RankStatus]) -> Value {
     }
 }
 
-/// Whether the engine's own profiler can be had: it is asked.
+/// Whether the engine's own profiler can be had: it is asked, unless it is only the one that this sidecar stands in front of.
 async fn engine(state: &AppState) -> Value {
+    if state.settings.engine.url.is_none() && state.settings.upstream.is_some() {
+        let reason = "nobody has asked the engine yet: a start with profiler engine does";
+        return json!({"available": "unknown", "reason": reason});
+    }
     match state.captures.check_engine().await {
         Ok(()) => json!({"available": true, "reason": null}),
         Err(reason) => json!({"available": false, "reason": reason}),
