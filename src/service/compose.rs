@@ -71,12 +71,7 @@ fn native(settings: &Settings) -> Result<Option<Arc<dyn Native>>, RunError> {
         patience: Duration::from_millis(engine.patience_ms),
         ask_at_once: engine.url.is_some(),
     };
-    match EngineProfiler::new(settings, Handle::current()) {
-        Ok(profiler) => Ok(Some(Arc::new(profiler))),
-        // What is wrong with the one that it stands in front of is said where that is looked at.
-        Err(_) if engine.url.is_none() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(Some(Arc::new(EngineProfiler::new(settings, Handle::current())?)))
 }
 
 /// What the settings mean to the session; where they say 0 for without bound, it is none.
