@@ -12,7 +12,7 @@ use crate::collector::source::{Arming, Source, SourceId};
 use crate::wire::layout::NONE;
 use crate::wire::membarrier;
 
-use super::driving;
+use super::native::driving;
 use super::profiling::Lead;
 use super::request::{self, Profiler, StartError};
 use super::running::Plan;

@@ -7,10 +7,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
+use super::export;
 use super::handle::{Command, Shared};
 use super::manifest::{CaptureId, Complete, Manifest, State};
 use super::native::Native;
-use super::{engine_files, export};
+use super::native::files as engine_files;
 
 /// A piece of work.
 #[derive(Debug)]

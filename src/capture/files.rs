@@ -19,12 +19,12 @@ use crate::collector::rings::{Drained, Lost, Rings};
 use crate::trace::event::Event;
 use crate::trace::fragment::{FragmentError, FragmentWriter};
 
+use super::beside::gpus::GpuCounters;
+use super::beside::proxied::Proxied;
 use super::clocks::{self, Clocks};
-use super::gpus::GpuCounters;
 use super::handle::{Command, Shared};
 use super::manifest::{CaptureId, Manifest, State};
 use super::progress::{Kept, Progress};
-use super::proxied::Proxied;
 use super::recover::{self, Resumed};
 use super::report;
 use super::session::Session;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use super::counters::CounterQueue;
+use super::beside::counters::CounterQueue;
+use super::beside::passed::PassedQueue;
 use super::export::{self, Export};
 use super::manifest::{CaptureId, Manifest, State};
 use super::native::Native;
-use super::passed::PassedQueue;
 use super::progress::Progress;
 use super::request::{CaptureError, Profiler, ReportFormat, StartError, StartRequest};
 use super::session::Session;

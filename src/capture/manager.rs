@@ -12,12 +12,12 @@ use crate::collector::Collector;
 use crate::wire::clock::realtime_ns;
 use crate::wire::segment::Trust;
 
-use super::driving::Driving;
 use super::exporter::Work;
 use super::files::Job;
 use super::handle::{Command, Shared, Snapshot, StartReply, StopReply, Stopped};
 use super::hold::Held;
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
+use super::native::driving::Driving;
 use super::options::Options;
 use super::pace::Aftermath;
 use super::request::CaptureError;

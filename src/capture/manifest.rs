@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::trace::counter::GpuIdentity;
 
-pub use super::manifest_native::{NativeCall, NativeFile, NativeFound, NativeReport};
+pub use super::native::manifest::{NativeCall, NativeFile, NativeFound, NativeReport};
 
 /// A capture's name: a UUIDv7, so that names sort by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

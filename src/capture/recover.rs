@@ -13,13 +13,13 @@ use crate::collector::source::{SourceId, SourceIdentity};
 use crate::trace::fragment::{FragmentError, FragmentIdentity, FragmentReader, FragmentWriter, SOURCE};
 use crate::wire::clock::monotonic_ns;
 
+use super::beside::gpus::GpuCounters;
+use super::beside::proxied::Proxied;
 use super::clocks::Clocks;
 use super::files::{Lane, Recording};
-use super::gpus::GpuCounters;
 use super::manifest::{ClosedBy, GroupReport, Manifest, SourceReport};
 use super::profiling::Lead;
 use super::progress::{Kept, Progress};
-use super::proxied::Proxied;
 use super::session::{Group, Limits, Phase, Rank, Session};
 use super::store::{Store, Unfinished};
 use super::window::Opening;

@@ -11,15 +11,15 @@ use crate::collector::source::{Observation, Source, SourceId};
 use crate::wire::clock::{monotonic_ns, realtime_ns};
 
 use super::agree::{agree, idle_groups};
-use super::counters::CounterQueue;
-use super::driving::Driving;
+use super::beside::counters::CounterQueue;
+use super::beside::passed::PassedQueue;
 use super::events::{self, Events};
 use super::files::{Begin, Job};
 use super::handle::Shared;
 use super::manifest::{CaptureId, ClosedBy, Manifest, State};
 use super::memory::Memory;
+use super::native::driving::Driving;
 use super::pace;
-use super::passed::PassedQueue;
 use super::profiling::{Lead, Profiling};
 use super::progress::{Kept, Progress};
 use super::report;

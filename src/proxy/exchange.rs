@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::counts::Counts;
 use super::flights::{Flight, Flights};
-use crate::capture::passed::Ending;
+use crate::capture::beside::passed::Ending;
 
 /// One request.
 #[derive(Debug)]

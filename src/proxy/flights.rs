@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 
-use crate::capture::passed::{Ending, Passed, PassedQueue, PassedTimes, UnderWay};
+use crate::capture::beside::passed::{Ending, Passed, PassedQueue, PassedTimes, UnderWay};
 use crate::wire::clock::monotonic_ns;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -26,7 +26,7 @@ use super::link::Link;
 use super::pool::{IDLE, Pool};
 use super::upgrade;
 use super::upstream::Upstream;
-use crate::capture::passed::PassedQueue;
+use crate::capture::beside::passed::PassedQueue;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::nvml::status::GpuReadings;
-use crate::capture::counters::Metric;
+use crate::capture::beside::counters::Metric;
 
 /// Records taken from rings, by job, group and rank. Counter (`_total` is put behind it).
 pub const RECORDS: &str = "stepscope_records";

@@ -1,6 +1,6 @@
 //! What Prometheus reads.
 
-use stepscope::capture::counters::{GpuIdentity, Metric};
+use stepscope::capture::beside::counters::{GpuIdentity, Metric};
 use stepscope::capture::handle::{RankStatus, Snapshot};
 use stepscope::service::routes::metrics::readings;
 use stepscope::telemetry::metrics::{Metrics, Readings};

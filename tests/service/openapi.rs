@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use stepscope::capture::counters::{GpuIdentity, Metric};
+use stepscope::capture::beside::counters::{GpuIdentity, Metric};
 use stepscope::capture::handle::{RankStatus, Refused};
 use stepscope::capture::manifest::*;
 use stepscope::capture::profiling::RankCapabilities;

@@ -30,12 +30,12 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     // The clock is the trace's: counters lie on it with the iterations.
-    ("telemetry", &["capture::handle", "capture::counters", "config", "wire::clock::monotonic_ns"]),
+    ("telemetry", &["capture::handle", "capture::beside::counters", "config", "wire::clock::monotonic_ns"]),
     ("config", &[]),
     // Put together here; what `native` does is asked by `capture` alone.
     ("service", &["capture", "trace", "telemetry", "config", "proxy", "native"]),
     // Knows no routes: what is whose is the service's to say. Of the session it knows where requests are handed in.
-    ("proxy", &["capture::passed", "wire::clock::monotonic_ns"]),
+    ("proxy", &["capture::beside::passed", "wire::clock::monotonic_ns"]),
     // The port of `capture`, filled in over the engine's HTTP and the folder that its profiler writes to.
     ("native", &["capture::native", "capture::manifest", "client", "merge::annotations", "merge::Annotations"]),
     ("client", &["config"]),

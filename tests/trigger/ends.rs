@@ -87,8 +87,8 @@ fn ctrl_c_twice_reaches_the_command_twice_and_loses_no_stop() {
         run.out().display(),
         replica.url()
     );
-    let mut terminal = Command::new("script")
-        .args(["-qec", &command, "/dev/null"])
+    let mut terminal = Command::new("env")
+        .args(["--default-signal=INT", "script", "-qec", &command, "/dev/null"])
         .env("SCRIPT", script)
         .env("SHELL", "/bin/sh")
         .current_dir(run.path())

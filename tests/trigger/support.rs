@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use crate::support::{Engine, Place, Sidecar, eventually, stepscope};
+use crate::support::{Engine, PATIENCE, Place, Sidecar, eventually, stepscope};
 
 /// An engine of one rank that steps all the time, and its sidecar.
 pub struct Replica {
@@ -159,8 +159,9 @@ impl Run {
 
     /// The command line, not started: options first, the shell command last.
     pub fn command(&self, urls: &[String], options: &[&str], shell: &str) -> Command {
-        let mut command = Command::new(stepscope());
-        command.args(["run", "--out"]).arg(self.out());
+        // Whoever runs tests in the background has SIGINT ignored, and so would the command have.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(stepscope()).args(["run", "--out"]).arg(self.out());
         for url in urls {
             command.args(["--target", url]);
         }
@@ -199,7 +200,9 @@ impl Run {
 
 pub fn went(child: Child) -> Went {
     use std::os::unix::process::ExitStatusExt;
-    let output = child.wait_with_output().unwrap();
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(child.wait_with_output()));
+    let output = ended.recv_timeout(PATIENCE).expect("it ends by itself").unwrap();
     Went {
         code: output.status.code(),
         signal: output.status.signal(),

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::capture::driving::Driving;
 use crate::capture::files::Job;
 use crate::capture::hold::Held;
 use crate::capture::manifest::{CaptureId, ClosedBy, Manifest};
+use crate::capture::native::driving::Driving;
 use crate::capture::plan;
 use crate::capture::request::{Begin, Profiler, StartError, StartRequest};
 use crate::capture::running::{Plan, Running};

@@ -5,7 +5,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::gpm::gpm_metrics_get;
 use nvml_wrapper::{Device, GpmSample, Nvml};
 
-use crate::capture::counters::Metric;
+use crate::capture::beside::counters::Metric;
 
 /// What is asked for.
 pub(super) const METRICS: [(Metric, GpmMetricId); 8] = [

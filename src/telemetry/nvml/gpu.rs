@@ -12,7 +12,7 @@ use super::gpm::{self, Gpm};
 use super::library::{is_lasting, is_loss, reason};
 use super::reads::{PCIE, READS, Read};
 use super::status::{GpuReadings, Reading};
-use crate::capture::counters::{Counter, GpuIdentity, Metric};
+use crate::capture::beside::counters::{Counter, GpuIdentity, Metric};
 use crate::wire::clock::monotonic_ns;
 
 /// When a call that failed is made again.

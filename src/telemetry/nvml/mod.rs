@@ -19,7 +19,7 @@
 //! * **Isolation.** NVML is called on this thread alone, holding no lock. A call that hangs ends the samples and nothing
 //!   else; a shutdown leaves such a thread behind.
 //!
-//! Called by `service` and `doctor`. Hands values to [`crate::capture::counters`].
+//! Called by `service` and `doctor`. Hands values to [`crate::capture::beside::counters`].
 
 mod engines;
 mod gpm;

@@ -4,7 +4,7 @@ use nvml_wrapper::Device;
 use nvml_wrapper::enum_wrappers::device::{Clock, PcieUtilCounter, TemperatureSensor};
 use nvml_wrapper::error::NvmlError;
 
-use crate::capture::counters::Metric;
+use crate::capture::beside::counters::Metric;
 
 /// One call.
 pub(super) struct Read {

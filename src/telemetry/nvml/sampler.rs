@@ -11,7 +11,7 @@ use super::engines::Engines;
 use super::gpu::Gpu;
 use super::library;
 use super::status::{GpuReadings, Gpus};
-use crate::capture::counters::{Counter, CounterQueue, Demand, GpuIdentity, Sampled};
+use crate::capture::beside::counters::{Counter, CounterQueue, Demand, GpuIdentity, Sampled};
 use crate::capture::handle::Captures;
 use crate::config::NvmlSettings;
 

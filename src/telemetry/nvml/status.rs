@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Number;
 
 use super::reads::throttle_reasons;
-use crate::capture::counters::{GpuIdentity, Metric};
+use crate::capture::beside::counters::{GpuIdentity, Metric};
 use crate::wire::clock::monotonic_ns;
 
 /// One value.

@@ -11,12 +11,12 @@ use crate::trace::fragment::{COUNTERS, FragmentIdentity, FragmentReader, Fragmen
 use crate::wire::clock::{monotonic_ns, realtime_ns};
 
 use super::counters::{CounterQueue, Sampled};
-use super::manifest::{CaptureId, GpuReport};
-use super::store::Store;
+use crate::capture::manifest::{CaptureId, GpuReport};
+use crate::capture::store::Store;
 
 /// Counters of one capture, from its window's opening to its end.
 #[derive(Debug)]
-pub(super) struct GpuCounters {
+pub(in crate::capture) struct GpuCounters {
     /// And how many windows there had been when the capture began; `None`: nothing is added any more.
     queue: Option<(Arc<CounterQueue>, u64)>,
     id: CaptureId,
@@ -33,12 +33,12 @@ pub(super) struct GpuCounters {
 
 impl GpuCounters {
     /// For a capture that begins; there had been this many windows before its own, which may be open by now.
-    pub(super) fn new(queue: Arc<CounterQueue>, windows: u64, store: &Store, id: &CaptureId) -> Self {
+    pub(in crate::capture) fn new(queue: Arc<CounterQueue>, windows: u64, store: &Store, id: &CaptureId) -> Self {
         Self { queue: Some((queue, windows)), ..Self::empty(store, id) }
     }
 
     /// What a sidecar that died left; nothing is added to it.
-    pub(super) fn left_over(store: &Store, id: &CaptureId) -> Self {
+    pub(in crate::capture) fn left_over(store: &Store, id: &CaptureId) -> Self {
         let counters = Self::empty(store, id);
         let left = FragmentReader::open(&counters.path).and_then(|reader| reader.scan());
         let report = left.map_or_else(
@@ -66,7 +66,7 @@ impl GpuCounters {
     }
 
     /// Writes what came since the last time; says whether the report is another now.
-    pub(super) fn turn(&mut self) -> bool {
+    pub(in crate::capture) fn turn(&mut self) -> bool {
         let Some((queue, windows)) = &self.queue else { return false };
         let Some((sampled, dropped)) = queue.take(*windows, &mut self.values) else { return false };
         let before = (self.report.values, self.report.dropped);
@@ -76,7 +76,7 @@ impl GpuCounters {
     }
 
     /// The capture is over.
-    pub(super) fn finish(&mut self) {
+    pub(in crate::capture) fn finish(&mut self) {
         self.turn();
         let Some((queue, _)) = self.queue.take() else { return };
         self.speak_of(queue.sampled());
@@ -86,12 +86,12 @@ impl GpuCounters {
     }
 
     /// What the manifest says.
-    pub(super) fn report(&self) -> &GpuReport {
+    pub(in crate::capture) fn report(&self) -> &GpuReport {
         &self.report
     }
 
     /// Bytes written.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::capture) fn bytes(&self) -> u64 {
         self.file.as_ref().map_or(0, FragmentWriter::bytes)
     }
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::manifest::{NativeCall, NativeFile};
+use crate::capture::manifest::{NativeCall, NativeFile};
 
 /// What will be known.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;

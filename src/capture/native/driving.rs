@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::manifest::{Complete, Manifest, NativeReport};
-use super::native::{Native, Phase, Talk, Told, Wanted};
-use super::session::{Group, Session};
+use super::port::{Native, Phase, Talk, Told, Wanted};
+use crate::capture::manifest::{Complete, Manifest, NativeReport};
+use crate::capture::session::{Group, Session};
 
 /// How far in front of the window the engine is asked at the latest, of a group that runs: a call takes it that long.
 const CALL: Duration = Duration::from_millis(250);
@@ -20,13 +20,13 @@ const NEAR_ITERATIONS: u64 = 64;
 const PREFIX_BYTES: usize = 128;
 
 /// How far ahead of a running group a window has to lie so that the engine can be asked in time.
-pub(super) fn ahead(iterations_per_second: f64) -> u64 {
+pub(in crate::capture) fn ahead(iterations_per_second: f64) -> u64 {
     (iterations_per_second * CALL.as_secs_f64()).ceil() as u64 + 2
 }
 
 /// The profiler of one capture.
 #[derive(Debug)]
-pub(super) struct Driving {
+pub(in crate::capture) struct Driving {
     stage: Stage,
     /// What is not changed by what the engine says.
     prefix: String,
@@ -49,18 +49,18 @@ enum Stage {
 
 impl Driving {
     /// A capture that does not want it.
-    pub(super) fn nobody() -> Self {
+    pub(in crate::capture) fn nobody() -> Self {
         let prefix = String::new();
         Self { stage: Stage::Nobody, prefix, accepted_at_ns: 0, max_iterations: 0, stopping_since: None }
     }
 
     /// For a capture that begins.
-    pub(super) fn new(native: Arc<dyn Native>, manifest: &Manifest) -> Self {
+    pub(in crate::capture) fn new(native: Arc<dyn Native>, manifest: &Manifest) -> Self {
         Self::at(Stage::Waiting(native), manifest)
     }
 
     /// For one that a sidecar that died had running: what it switched on is switched off.
-    pub(super) fn take_up(native: Option<&Arc<dyn Native>>, manifest: &Manifest) -> Self {
+    pub(in crate::capture) fn take_up(native: Option<&Arc<dyn Native>>, manifest: &Manifest) -> Self {
         let Some(report) =
             manifest.native.as_ref().filter(|report| !["over", "unused"].contains(&report.state.as_str()))
         else {
@@ -112,7 +112,7 @@ impl Driving {
     }
 
     /// One turn, behind the session's.
-    pub(super) fn turn(&mut self, session: &Session, rates: &[f64]) {
+    pub(in crate::capture) fn turn(&mut self, session: &Session, rates: &[f64]) {
         // One engine has one profiler: of several groups the first one's numbers are what it is told.
         let Some(group) = session.groups.first() else { return };
         let (first, begun) = (group.opening.first_iteration, group.begun());
@@ -139,14 +139,14 @@ impl Driving {
     }
 
     /// The engine has not answered the start, and its next iteration but one may lie in the window.
-    pub(super) fn is_pressing(&self, session: &Session) -> bool {
+    pub(in crate::capture) fn is_pressing(&self, session: &Session) -> bool {
         let is_next = |group: &Group| group.opening.first_iteration.saturating_sub(group.begun()) <= 2;
         matches!(&self.stage, Stage::Asked(talk) if talk.facts().phase == Phase::Starting)
             && session.groups.first().is_some_and(is_next)
     }
 
     /// It has nothing of ours any more.
-    pub(super) fn has_let_go(&self) -> bool {
+    pub(in crate::capture) fn has_let_go(&self) -> bool {
         match &self.stage {
             Stage::Nobody | Stage::Unused(_) => true,
             Stage::Waiting(_) => false,
@@ -155,7 +155,7 @@ impl Driving {
     }
 
     /// Where it stands, in the manifest's word.
-    pub(super) fn word(&self) -> &'static str {
+    pub(in crate::capture) fn word(&self) -> &'static str {
         match &self.stage {
             Stage::Nobody => "",
             Stage::Waiting(_) => "waiting",
@@ -171,7 +171,7 @@ impl Driving {
     }
 
     /// Says in the manifest how it stands.
-    pub(super) fn tell(&self, manifest: &mut Manifest) {
+    pub(in crate::capture) fn tell(&self, manifest: &mut Manifest) {
         let mut report = NativeReport { state: self.word().into(), ..NativeReport::default() };
         match &self.stage {
             Stage::Nobody => return,

@@ -57,7 +57,7 @@ impl PassedQueue {
     }
 
     /// A window opened.
-    pub(super) fn open(&self) {
+    pub(in crate::capture) fn open(&self) {
         let mut inner = self.lock();
         inner.is_wanted = true;
         inner.ended.clear();
@@ -65,14 +65,14 @@ impl PassedQueue {
     }
 
     /// Moves what is there behind `ended`; says how many were dropped since the window opened.
-    pub(super) fn take(&self, ended: &mut Vec<Passed>) -> u64 {
+    pub(in crate::capture) fn take(&self, ended: &mut Vec<Passed>) -> u64 {
         let mut inner = self.lock();
         ended.append(&mut inner.ended);
         inner.dropped
     }
 
     /// The capture is over: nobody wants any more. What is under way comes behind what is over.
-    pub(super) fn close(&self, passed: &mut Vec<Passed>) -> u64 {
+    pub(in crate::capture) fn close(&self, passed: &mut Vec<Passed>) -> u64 {
         let (was_wanted, proxy, dropped) = {
             let mut inner = self.lock();
             passed.append(&mut inner.ended);

@@ -11,10 +11,10 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::covered::{Covered, cover};
-use super::export;
-use super::manifest::{Artifact, Complete, Manifest, NativeFile, NativeFound, NativeReport};
-use super::native::Native;
-use super::store::Store;
+use super::port::Native;
+use crate::capture::export;
+use crate::capture::manifest::{Artifact, Complete, Manifest, NativeFile, NativeFound, NativeReport};
+use crate::capture::store::Store;
 use crate::trace::walk::Walk;
 
 /// Bytes of a name.
@@ -31,7 +31,7 @@ struct Lane {
 }
 
 /// Takes them, and says what came of it.
-pub(super) fn take(manifest: &mut Manifest, store: &Store, native: Option<&dyn Native>) {
+pub(in crate::capture) fn take(manifest: &mut Manifest, store: &Store, native: Option<&dyn Native>) {
     let Some(mut report) = manifest.native.take() else { return };
     manifest.artifacts.retain(|artifact| artifact.kind == "trace");
     let mut missing = Vec::new();

@@ -9,16 +9,16 @@ use crate::trace::fragment::{FragmentIdentity, FragmentWriter, PROXY};
 use crate::trace::passed::{LABEL, Passed, Script};
 use crate::wire::clock::{monotonic_ns, realtime_ns};
 
-use super::manifest::{CaptureId, SourceReport};
 use super::passed::PassedQueue;
-use super::store::Store;
+use crate::capture::manifest::{CaptureId, SourceReport};
+use crate::capture::store::Store;
 
 /// The fragment's place among the ranks', which are numbered from below.
 const INSTANCE: u64 = u64::MAX;
 
 /// Requests of one capture.
 #[derive(Debug)]
-pub(super) struct Proxied {
+pub(in crate::capture) struct Proxied {
     /// `None`: nothing is added any more.
     queue: Option<Arc<PassedQueue>>,
     identity: FragmentIdentity,
@@ -32,12 +32,12 @@ pub(super) struct Proxied {
 
 impl Proxied {
     /// For a capture that begins. Of several jobs it is shown with the first: which one is behind the proxy nobody says.
-    pub(super) fn new(queue: Arc<PassedQueue>, id: &CaptureId, job: &str) -> Self {
+    pub(in crate::capture) fn new(queue: Arc<PassedQueue>, id: &CaptureId, job: &str) -> Self {
         Self { queue: Some(queue), ..Self::nothing(id, job) }
     }
 
     /// For one that was taken up: what was kept stands in its fragment, and is a process's like any other's.
-    pub(super) fn nothing(id: &CaptureId, job: &str) -> Self {
+    pub(in crate::capture) fn nothing(id: &CaptureId, job: &str) -> Self {
         Self {
             queue: None,
             identity: FragmentIdentity {
@@ -61,14 +61,14 @@ impl Proxied {
     }
 
     /// Writes what came since the last time.
-    pub(super) fn turn(&mut self, store: &Store) {
+    pub(in crate::capture) fn turn(&mut self, store: &Store) {
         let Some(queue) = &self.queue else { return };
         self.dropped = queue.take(&mut self.taken);
         self.write(store);
     }
 
     /// The capture is over: what is under way is told as far as it has got.
-    pub(super) fn finish(&mut self, store: &Store) {
+    pub(in crate::capture) fn finish(&mut self, store: &Store) {
         let Some(queue) = self.queue.take() else { return };
         self.dropped = queue.close(&mut self.taken);
         self.write(store);
@@ -114,12 +114,12 @@ impl Proxied {
     }
 
     /// Bytes written.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::capture) fn bytes(&self) -> u64 {
         self.file.as_ref().map_or(0, FragmentWriter::bytes)
     }
 
     /// What the manifest says; `None`: no request passed through.
-    pub(super) fn report(&self) -> Option<SourceReport> {
+    pub(in crate::capture) fn report(&self) -> Option<SourceReport> {
         (self.records > 0 || self.dropped > 0).then(|| SourceReport {
             job: self.identity.job.clone(),
             label: self.identity.label.clone(),

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::Complete;
+use crate::capture::manifest::Complete;
 
 /// A call to the engine's HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -103,17 +103,17 @@ impl CounterQueue {
     }
 
     /// What the sampler last said of itself.
-    pub(super) fn sampled(&self) -> Arc<Sampled> {
+    pub(in crate::capture) fn sampled(&self) -> Arc<Sampled> {
         self.lock().sampled.clone()
     }
 
     /// How many windows there have been.
-    pub(super) fn windows(&self) -> u64 {
+    pub(in crate::capture) fn windows(&self) -> u64 {
         self.lock().windows
     }
 
     /// A window opened: from now on values are taken.
-    pub(super) fn open(&self) {
+    pub(in crate::capture) fn open(&self) {
         let mut inner = self.lock();
         inner.windows += 1;
         inner.demand.window = Some(inner.windows);
@@ -124,7 +124,7 @@ impl CounterQueue {
 
     /// Moves what is there behind `values`; says who samples, and how many values of this window were dropped. `None`:
     /// there has been no window since `windows` of them.
-    pub(super) fn take(&self, windows: u64, values: &mut Vec<Counter>) -> Option<(Arc<Sampled>, u64)> {
+    pub(in crate::capture) fn take(&self, windows: u64, values: &mut Vec<Counter>) -> Option<(Arc<Sampled>, u64)> {
         let mut inner = self.lock();
         if inner.windows == windows {
             return None;
@@ -134,7 +134,7 @@ impl CounterQueue {
     }
 
     /// The window closed; what is in the queue stays until the next one opens.
-    pub(super) fn close(&self) {
+    pub(in crate::capture) fn close(&self) {
         self.lock().demand.window = None;
         self.changed.notify_all();
     }
