@@ -101,7 +101,8 @@ def _hooks(wrapper_class) -> dict:
     def hooked_profile(self, is_start=True, *args, **kwargs):
         try:
             profiler.release(self)
-            if is_start and self._stepscope_rank and profiler.keep_back(self, native, (is_start, *args), kwargs):
+            is_rank = self._stepscope_steps is not None
+            if is_start and is_rank and profiler.keep_back(self, plugin.native, (is_start, *args), kwargs):
                 return None
         except Exception as error:
             plugin.problem("profile", error)
