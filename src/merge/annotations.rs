@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
+use super::iterations::{EMPTY, name_hash};
 use super::losses::ReadError;
-use super::survey::{name_hash, survey};
-
-/// What vLLM calls a step in which nothing is computed.
-const EMPTY: &[u8] = b"\"execute_context_0(0)_generation_0(0)\"";
+use super::survey::survey;
 
 /// What a trace shows of an engine's iterations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

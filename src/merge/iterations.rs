@@ -4,12 +4,17 @@
 //! (`execute_context_2(512)_generation_30(30)`). Names repeat, so the two sequences are laid over each other in every way
 //! and the one that fits best counts.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 /// Iterations of each side that are compared.
 const MOST: usize = 2048;
 /// Fewer than this say nothing.
 const FEWEST: usize = 3;
 /// Spreads below this are equal: a scheduler's whim.
 const FINE_NS: u64 = 5_000;
+
+/// What vLLM calls a step in which nothing is computed: none of ours.
+pub(super) const EMPTY: &[u8] = b"\"execute_context_0(0)_generation_0(0)\"";
 
 /// An iteration as an input shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +44,13 @@ pub(super) struct Offset {
     pub(super) spread_ns: u64,
 }
 
+/// A hash of a name as it stands in a file, with its quotes.
+pub(super) fn name_hash(name: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The median; `None` of nothing.
 pub(super) fn median(values: &mut [i64]) -> Option<i64> {
     values.sort_unstable();
@@ -60,10 +72,12 @@ pub(super) fn by_number(a: &[Iteration], b: &[Iteration]) -> Option<Offset> {
     offset(pairs.into_iter().map(|(_, difference)| difference).collect())
 }
 
-/// Iterations with the same name, one after the other.
+/// Iterations with the same name, one after the other. Steps that compute nothing are left out: only one side shows them.
 pub(super) fn by_name(a: &[Iteration], b: &[Iteration]) -> Option<Offset> {
+    let empty = name_hash(EMPTY);
     let sorted = |side: &[Iteration]| {
-        let mut sorted: Vec<_> = side.iter().map(|i| (i.begin_ns, i.name)).collect();
+        let filled = side.iter().filter(|iteration| iteration.name != empty);
+        let mut sorted: Vec<_> = filled.map(|i| (i.begin_ns, i.name)).collect();
         sorted.sort_unstable();
         sorted.truncate(MOST);
         sorted
@@ -119,6 +133,19 @@ mod tests {
             theirs[11..41].iter().map(|i| Iteration { begin_ns: i.begin_ns - 60_000, ..*i }).collect();
         let found = by_name(&ours, &theirs).expect("a match");
         assert_eq!(found, Offset { iterations: 30, median_ns: 60_000, least_ns: 60_000, spread_ns: 0 });
+    }
+
+    #[test]
+    fn steps_that_compute_nothing_are_only_on_the_other_side_and_do_not_shift_what_follows() {
+        let ours = steady(60);
+        let mut theirs: Vec<Iteration> =
+            ours.iter().map(|i| Iteration { begin_ns: i.begin_ns + 25_000, ..*i }).collect();
+        for after in [50, 31, 30, 7] {
+            let empty = Iteration { name: name_hash(EMPTY), begin_ns: theirs[after].begin_ns + MS, ..theirs[after] };
+            theirs.insert(after + 1, empty);
+        }
+        let found = by_name(&ours, &theirs).expect("a match");
+        assert_eq!(found, Offset { iterations: 60, median_ns: 25_000, least_ns: 25_000, spread_ns: 0 });
     }
 
     #[test]

@@ -3,13 +3,12 @@
 //! A merge reads its inputs twice. So it can say no before it has begun, knows the earliest time and every process when it
 //! writes its first line, and keeps next to nothing in memory.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::iterations::Iteration;
+use super::iterations::{Iteration, name_hash};
 use super::losses::{Losses, ReadError};
 use super::micros;
 use super::processes::{Processes, unquoted};
@@ -162,13 +161,6 @@ fn name(survey: &mut Survey, process: usize, bytes: &[u8], fields: &Fields) {
     } else {
         process.sort_index = arguments["sort_index"].as_i64().or(process.sort_index);
     }
-}
-
-/// A hash of a name as it stands in a file, with its quotes.
-pub(super) fn name_hash(name: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// An iteration: ours, vLLM's own annotation of one, or our NVTX range as nsys saw it.
