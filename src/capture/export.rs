@@ -5,13 +5,13 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::report::about::{About, RankAbout};
-use crate::report::model::{self, ProfilerCalls};
+use crate::report::model::ProfilerCalls;
 use crate::report::{build, html};
 use crate::trace::ledger::write_ledger;
 use crate::trace::meta::{ExportMeta, RankWindow, Selection};
 use crate::trace::output::{self, Format, LedgerFormat};
 
-use super::manifest::{Artifact, CallReport, ClosedBy, Complete, Manifest, Pace, RankReport};
+use super::manifest::{Artifact, CallReport, ClosedBy, Complete, Manifest, RankReport};
 use super::request::ReportFormat;
 
 /// The format of the trace that stays with its capture; others are made when they are asked for.
@@ -87,8 +87,8 @@ fn about(manifest: &Manifest) -> About {
         group: rank.group.clone(),
         rank: rank.rank,
         iterations: rank.iterations,
-        before: rank.pace_before.map(pace),
-        after: rank.pace_after.map(pace),
+        before: rank.pace_before,
+        after: rank.pace_after,
         calls: calls(rank),
     };
     About {
@@ -100,10 +100,6 @@ fn about(manifest: &Manifest) -> About {
         gpu_values_dropped: manifest.gpus.dropped,
         gpus_absent: manifest.gpus.absent.clone(),
     }
-}
-
-fn pace(of: Pace) -> model::Pace {
-    model::Pace { iterations: of.iterations, mean_ns: of.mean_ns, uncertainty_ns: of.uncertainty_ns }
 }
 
 /// What the profiler's calls of one rank took; `None`: it made none.

@@ -391,6 +391,19 @@ impl From<Unanswered> for CaptureError {
 }
 
 impl Shared {
+    /// Nothing is known yet of what the store holds.
+    pub(super) fn new(store: Store) -> Self {
+        Self {
+            store,
+            snapshot: Default::default(),
+            manifests: Default::default(),
+            holder: Default::default(),
+            changed: Default::default(),
+            counters: Default::default(),
+            passed: Default::default(),
+        }
+    }
+
     fn holder(&self) -> Option<CaptureId> {
         self.holder.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -432,15 +445,7 @@ mod tests {
     #[test]
     fn a_call_that_finds_the_queue_full_is_told_so_at_once() {
         let data = tempfile::tempdir().unwrap();
-        let shared = Shared {
-            store: Store::open(data.path()).unwrap(),
-            snapshot: Default::default(),
-            manifests: Default::default(),
-            holder: Default::default(),
-            changed: Default::default(),
-            counters: Default::default(),
-            passed: Default::default(),
-        };
+        let shared = Shared::new(Store::open(data.path()).unwrap());
         let (commands, inbox) = mpsc::sync_channel(1);
         let default_profiler = Profiler::default();
         let captures = Captures { commands, shared: Arc::new(shared), native: None, default_profiler };

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::trace::counter::GpuIdentity;
 
+pub use crate::report::pace::Pace;
+
 pub use super::native::manifest::{NativeCall, NativeFile, NativeFound, NativeReport};
 
 /// A capture's name: a UUIDv7, so that names sort by time.
@@ -225,18 +227,6 @@ pub struct RankReport {
     /// What its profiler did; null when nothing was switched on besides recording.
     #[serde(default)]
     pub profiler: Option<ProfilerReport>,
-}
-
-/// How fast a rank stepped while nothing was recorded, by its count of iterations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Pace {
-    /// How many.
-    pub iterations: u64,
-    /// From the begin of one to the begin of the next, mean, nanoseconds; the time in which nothing ran too.
-    pub mean_ns: u64,
-    /// How far off that may be, because the count is looked at now and then.
-    pub uncertainty_ns: u64,
 }
 
 /// A call into the CUDA driver.

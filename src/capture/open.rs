@@ -35,15 +35,7 @@ pub fn open(options: Options) -> Result<Captures, OpenError> {
     let data = |source| OpenError::Data { folder: options.data.clone(), source };
     let store = Store::open(&options.data).map_err(data)?;
     let manifests = store.load().map_err(data)?;
-    let shared = Arc::new(Shared {
-        store,
-        snapshot: Default::default(),
-        manifests: Default::default(),
-        holder: Default::default(),
-        changed: Default::default(),
-        counters: Default::default(),
-        passed: Default::default(),
-    });
+    let shared = Arc::new(Shared::new(store));
     for manifest in manifests {
         shared.publish(Arc::new(manifest));
     }

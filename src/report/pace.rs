@@ -20,15 +20,15 @@ pub struct PaceRow {
     pub after: Option<Pace>,
 }
 
-/// How fast a rank stepped.
+/// How fast a rank stepped; where nothing was recorded, by its count of iterations. A capture's manifest says it so too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pace {
     /// Iterations.
     pub iterations: u64,
-    /// From the begin of one to the begin of the next, mean; the time in which nothing ran too.
+    /// From the begin of one to the begin of the next, mean, nanoseconds; the time in which nothing ran too.
     pub mean_ns: u64,
-    /// How far off that may be.
+    /// How far off that may be, where the count is looked at now and then.
     pub uncertainty_ns: u64,
 }
 

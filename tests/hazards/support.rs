@@ -224,6 +224,13 @@ pub fn rank_of(capture: &Value, rank: u64) -> Value {
     ranks.iter().find(|r| number(&r["rank"]) == rank).unwrap_or_else(|| panic!("no rank {rank}: {capture:#}")).clone()
 }
 
+/// Waits for more records of the first rank.
+pub fn grows(sidecar: &Sidecar, capture: &str) {
+    let records = || number(&rank_of(&sidecar.capture(capture), 0)["records"]);
+    let before = records();
+    eventually("more records", || (records() > before + 50).then_some(()));
+}
+
 /// Iteration numbers of one rank in a ledger.
 pub fn numbers(ledger: &[Value], rank: u64) -> Vec<u64> {
     ledger.iter().filter(|row| number(&row["rank"]) == rank).map(|row| number(&row["iteration"])).collect()

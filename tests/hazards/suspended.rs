@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::{numbers, promised, rank_of, tracks_in_order};
+use super::support::{grows, numbers, promised, rank_of, tracks_in_order};
 use crate::support::engine::signal;
 use crate::support::{Engine, Place, Sidecar, eventually, number};
 
@@ -18,19 +18,14 @@ fn what_stood_still_is_one_long_iteration_and_nothing_is_out_of_order() {
     let rank = |of: &serde_json::Value| of["role"] == "rank" && of["rank"] == 0;
     let pid = number(&attached.iter().find(|of| rank(of)).unwrap()["pid"]) as u32;
     let id = sidecar.start_profile("{\"max_iterations\": 0}")["capture_id"].as_str().unwrap().to_owned();
-    let records = || number(&rank_of(&sidecar.capture(&id), 0)["records"]);
-    let grows = || {
-        let before = records();
-        eventually("more records", || (records() > before + 50).then_some(()));
-    };
     sidecar.in_state(&id, "recording");
-    grows();
+    grows(&sidecar, &id);
     signal(pid, "STOP");
     let began = Instant::now();
     eventually("a second", || (began.elapsed() > STANDS_STILL).then_some(()));
     assert_eq!(sidecar.capture(&id)["state"], "recording", "the window stays open");
     signal(pid, "CONT");
-    grows();
+    grows(&sidecar, &id);
     sidecar.stop_profile();
 
     let capture = sidecar.finished(&id);

@@ -6,8 +6,8 @@ use std::process::Command;
 use serde_json::json;
 use stepscope::wire::clock::realtime_ns;
 
-use super::support::{numbers, promised, rank_of, tracks_in_order};
-use crate::support::{Engine, Place, Sidecar, eventually, fakes, number, stepscope};
+use super::support::{grows, numbers, promised, rank_of, tracks_in_order};
+use crate::support::{Engine, Place, Sidecar, fakes, number, stepscope};
 
 const HOUR_NS: i64 = 3_600_000_000_000;
 /// Far above what two readings of the clocks differ by, on a machine that does other things too.
@@ -30,15 +30,10 @@ fn iterations_keep_their_order_and_length_and_everybody_says_how_far_it_was_set(
         sidecar.attached(3);
         sidecar.begun(50);
         let id = sidecar.start_profile("{\"max_iterations\": 0}")["capture_id"].as_str().unwrap().to_owned();
-        let records = || number(&rank_of(&sidecar.capture(&id), 0)["records"]);
-        let grows = || {
-            let before = records();
-            eventually("more records", || (records() > before + 50).then_some(()));
-        };
         sidecar.in_state(&id, "recording");
-        grows();
+        grows(&sidecar, &id);
         clock.write_all_at(&stepped_ns.to_ne_bytes(), 0).unwrap();
-        grows();
+        grows(&sidecar, &id);
         sidecar.stop_profile();
         let capture = sidecar.finished(&id);
 
