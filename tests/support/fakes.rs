@@ -57,11 +57,13 @@ pub struct Call {
 
 /// All calls so far, in their order over all processes.
 pub fn calls(log: &Path) -> Vec<Call> {
+    // A line that is just being written may be seen in part, where it crosses a page of the file.
     let text = std::fs::read_to_string(log).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let call = |line: &str| {
         let mut words = line.splitn(4, ' ');
         let (pid, tid) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         Some(Call { pid, tid, name: words.next()?.into(), detail: words.next().unwrap_or_default().into() })
     };
-    text.lines().map(|line| call(line).unwrap_or_else(|| panic!("{line:?}"))).collect()
+    whole.lines().map(|line| call(line).unwrap_or_else(|| panic!("{line:?}"))).collect()
 }
