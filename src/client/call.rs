@@ -9,24 +9,30 @@ use serde_json::Value;
 use super::error::innermost;
 use super::http::Client;
 
+/// Of an answer this much is kept: whoever listens at an address that was given to us may say more than anybody reads.
+const LONGEST_ANSWER: usize = 4 << 20;
+
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// The body.
+    /// The body; the beginning of one that does not end.
     pub body: String,
 }
 
 /// Why nothing came back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    /// Not in time.
-    #[error("no answer within {} s", .0.as_secs_f64())]
-    TimedOut(Duration),
-    /// Not at all.
-    #[error("{0}")]
+pub enum NoAnswer {
+    /// Nobody listens there: nothing was sent.
+    #[error("can't reach it: {0}")]
     Unreachable(String),
+    /// It was sent, and the connection ended.
+    #[error("the connection ended before it answered: {0}")]
+    Broken(String),
+    /// It was sent, and nothing came back in time.
+    #[error("no answer within {} s", .0.as_secs_f64())]
+    Late(Duration),
 }
 
 impl Answer {
@@ -68,42 +74,53 @@ impl Client {
     /// Sends it, and gives what came back within `patience`. No redirect is followed.
     ///
     /// # Errors
-    /// See [`CallError`].
+    /// See [`NoAnswer`].
     pub async fn call(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
         patience: Duration,
-    ) -> Result<Answer, CallError> {
-        let failed = |error: reqwest::Error| match error.is_timeout() {
-            true => CallError::TimedOut(patience),
-            false => CallError::Unreachable(innermost(&error)),
+    ) -> Result<Answer, NoAnswer> {
+        let failed = |error: reqwest::Error| {
+            if error.is_connect() {
+                NoAnswer::Unreachable(innermost(&error))
+            } else if error.is_timeout() {
+                NoAnswer::Late(patience)
+            } else {
+                NoAnswer::Broken(innermost(&error))
+            }
         };
-        let request = self.request(method, path).map_err(|e| CallError::Unreachable(e.to_string()))?;
+        let request = self.request(method, path).map_err(|e| NoAnswer::Unreachable(e.to_string()))?;
         let request = match body {
             Some(body) => request.json(body),
             None => request,
         };
-        let response = request.timeout(patience).send().await.map_err(failed)?;
+        let mut response = request.timeout(patience).send().await.map_err(failed)?;
         let status = response.status().as_u16();
-        let body = response.text().await.map_err(failed)?;
-        Ok(Answer { status, body })
+        let mut bytes = Vec::new();
+        while bytes.len() < LONGEST_ANSWER
+            && let Some(chunk) = response.chunk().await.map_err(failed)?
+        {
+            bytes.extend_from_slice(&chunk);
+        }
+        bytes.truncate(LONGEST_ANSWER);
+        Ok(Answer { status, body: String::from_utf8_lossy(&bytes).into_owned() })
     }
 
     /// A POST.
     ///
     /// # Errors
-    /// See [`CallError`].
-    pub async fn post(&self, path: &str, body: Option<&Value>, patience: Duration) -> Result<Answer, CallError> {
+    /// See [`NoAnswer`].
+    pub async fn post(&self, path: &str, body: Option<&Value>, patience: Duration) -> Result<Answer, NoAnswer> {
         self.call(Method::POST, path, body, patience).await
     }
 
     /// A GET.
     ///
     /// # Errors
-    /// See [`CallError`].
-    pub async fn get(&self, path: &str, patience: Duration) -> Result<Answer, CallError> {
+    /// See [`NoAnswer`].
+    pub async fn get(&self, path: &str, patience: Duration) -> Result<Answer, NoAnswer> {
         self.call(Method::GET, path, None, patience).await
     }
 }

@@ -4,25 +4,21 @@
 //! unknown fields are ignored, missing ones have defaults ([`types`]). Every failure keeps the sidecar's own words and
 //! says what to do next ([`error`]). HTTP, and HTTPS with the certificates that are trusted ([`tls`]).
 //!
-//! What a benchmark's trigger calls, engines without a sidecar among it, is recorded as it came ([`Answer`], [`protocol`],
-//! [`endpoint`]).
-//!
-//! An engine's own HTTP is called plainly (`engine`): there a status and a text are all there is.
+//! What a benchmark's trigger calls, and an engine's own HTTP, is told as it came: a status and a text ([`Answer`],
+//! [`protocol`], [`endpoint`]).
 //!
 //! Called by `cli`, `trigger` and `native`. Uses nothing else of ours.
 
 mod call;
 mod download;
 pub mod endpoint;
-mod engine;
 mod error;
 mod http;
 pub mod protocol;
 mod tls;
 pub mod types;
 
-pub use call::{Answer, CallError};
+pub use call::{Answer, NoAnswer};
 pub use download::{Delivered, Progress, Wanted};
-pub use engine::{EngineAnswer, EngineHttp, NoAnswer};
 pub use error::ClientError;
 pub use http::{Client, Reply, StartBody};

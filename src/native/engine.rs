@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::capture::manifest::NativeCall;
-use crate::client::{EngineAnswer, EngineHttp, NoAnswer};
+use crate::client::{Answer, Client, NoAnswer};
 
 use super::kind::Kind;
 
@@ -23,9 +23,9 @@ pub(super) struct Identity {
 ///
 /// # Errors
 /// What keeps it from being known, in words.
-pub(super) async fn identify(http: &EngineHttp, given: Option<Kind>) -> Result<Identity, String> {
+pub(super) async fn identify(http: &Client, given: Option<Kind>) -> Result<Identity, String> {
     let ask = async |path: &str| http.get(path, QUESTION).await.map_err(|error| unreachable(http, &error));
-    let version_of = |answer: &EngineAnswer| answer.json().and_then(|j| j["version"].as_str().map(str::to_owned));
+    let version_of = |answer: &Answer| answer.json().and_then(|j| j["version"].as_str().map(str::to_owned));
     let info = ask("get_server_info").await?;
     if info.is_ok() && info.json().is_some_and(|json| json["server"] == "stepscope") {
         return Err(format!("{} is a stepscope sidecar: --engine-url is where the engine's own HTTP is", http.url()));
@@ -39,9 +39,9 @@ pub(super) async fn identify(http: &EngineHttp, given: Option<Kind>) -> Result<I
         None if version.is_ok() => Kind::Vllm,
         None => {
             return Err(format!(
-                "{} does not say which engine it is (/version: {}): name it with --engine-kind vllm, sglang or tensorrt-llm",
+                "{} does not say which engine it is (/version: HTTP {}): name it with --engine-kind vllm, sglang or tensorrt-llm",
                 http.url(),
-                version.words()
+                version.status
             ));
         }
     };
@@ -53,7 +53,7 @@ pub(super) async fn identify(http: &EngineHttp, given: Option<Kind>) -> Result<I
 ///
 /// # Errors
 /// The words that mend it.
-pub(super) async fn check(http: &EngineHttp, kind: Kind) -> Result<(), String> {
+pub(super) async fn check(http: &Client, kind: Kind) -> Result<(), String> {
     if !kind.start_is_post_only() {
         return Ok(()); // it is always there, and a GET would start it
     }
@@ -69,18 +69,18 @@ pub(super) async fn check(http: &EngineHttp, kind: Kind) -> Result<(), String> {
     }
 }
 
-fn unreachable(http: &EngineHttp, error: &NoAnswer) -> String {
+fn unreachable(http: &Client, error: &NoAnswer) -> String {
     format!("the engine at {}: {error}: name its own HTTP with --engine-url", http.url())
 }
 
 /// One call to its profiler.
-pub(super) async fn call(http: &EngineHttp, path: &str, body: Option<&Value>, patience: Duration) -> NativeCall {
+pub(super) async fn call(http: &Client, path: &str, body: Option<&Value>, patience: Duration) -> NativeCall {
     let began = Instant::now();
     let answer = http.post(path, body, patience).await;
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (status, problem) = match answer {
         Ok(answer) if answer.is_ok() => (Some(answer.status), None),
-        Ok(answer) => (Some(answer.status), Some(answer.words())),
+        Ok(answer) => (Some(answer.status), Some(answer.refusal())),
         Err(error) => (None, Some(error.to_string())),
     };
     NativeCall { status, duration_ms, problem }

@@ -8,7 +8,8 @@ use secrecy::SecretString;
 use tokio::runtime::Handle;
 
 use crate::capture::native::{Later, Native, Shown, Talk, Wanted};
-use crate::client::{ClientError, EngineHttp};
+use crate::client::endpoint::{self, BadEndpoint};
+use crate::client::{Client, ClientError};
 use crate::merge::{Annotations, annotations};
 
 use super::engine::{self, Identity};
@@ -40,7 +41,7 @@ pub struct EngineSettings {
 /// An engine's own profiler.
 #[derive(Debug)]
 pub struct EngineProfiler {
-    http: EngineHttp,
+    http: Client,
     settings: EngineSettings,
     runtime: Handle,
     known: Arc<Mutex<Known>>,
@@ -61,7 +62,10 @@ impl EngineProfiler {
     /// # Errors
     /// [`ClientError::BadUrl`].
     pub fn new(settings: EngineSettings, runtime: Handle) -> Result<Self, ClientError> {
-        let http = EngineHttp::new(&settings.url, settings.token.clone())?;
+        // Clients are used to giving the address that they send completions to.
+        let base = endpoint::base(&settings.url)
+            .map_err(|BadEndpoint { given, reason }| ClientError::BadUrl { url: given, reason })?;
+        let http = Client::unhurried(&base, settings.token.clone(), None)?;
         let profiler = Self { http, settings, runtime, known: Arc::default() };
         if profiler.settings.ask_at_once {
             drop(profiler.check());
@@ -75,7 +79,7 @@ impl EngineProfiler {
 }
 
 /// Asks who it is, where that is not known, and whether it can profile.
-async fn ask(http: &EngineHttp, given: Option<Kind>, known: Option<Identity>) -> Known {
+async fn ask(http: &Client, given: Option<Kind>, known: Option<Identity>) -> Known {
     let identity = match known {
         Some(identity) => Ok(identity),
         None => engine::identify(http, given).await,

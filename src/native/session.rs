@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::capture::manifest::NativeCall;
 use crate::capture::native::{Facts, Phase, Talk, Told, Wanted};
-use crate::client::EngineHttp;
+use crate::client::Client;
 
 use super::engine::{self, Identity};
 use super::folder::{self, Listing};
@@ -34,7 +34,7 @@ const FILE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// All that a session needs.
 pub(super) struct Session {
-    pub(super) http: EngineHttp,
+    pub(super) http: Client,
     pub(super) given: Option<Kind>,
     pub(super) folder: Option<PathBuf>,
     /// How long the engine may take to stop and to write.

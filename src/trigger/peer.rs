@@ -11,7 +11,7 @@ use super::clock::Moment;
 use super::targets::{Target, TargetError};
 use crate::client::protocol::Protocol;
 use crate::client::types::{Capture, Status};
-use crate::client::{Answer, CallError, Client, StartBody};
+use crate::client::{Answer, Client, NoAnswer, StartBody};
 
 /// How often a target is asked again that still drains the phase before.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -80,13 +80,13 @@ impl Failed {
     }
 }
 
-impl From<CallError> for Failed {
-    fn from(error: CallError) -> Self {
+impl From<NoAnswer> for Failed {
+    fn from(error: NoAnswer) -> Self {
         Self::new(error.to_string())
     }
 }
 
-fn accepted(answer: Result<Answer, CallError>) -> Result<Answer, Failed> {
+fn accepted(answer: Result<Answer, NoAnswer>) -> Result<Answer, Failed> {
     let answer = answer?;
     if answer.is_ok() { Ok(answer) } else { Err(Failed::of_answer(&answer)) }
 }
