@@ -24,12 +24,12 @@ pub enum SettingsError {
         source: std::io::Error,
     },
     /// The settings file is no TOML, or a value in it has the wrong type.
-    #[error("settings file {}: {source}", path.display())]
+    #[error("settings file {}: {reason}", path.display())]
     File {
         /// Which.
         path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
+        /// Where and why, without a line of it.
+        reason: String,
     },
     /// Keys that nobody knows.
     #[error("settings file {}: unknown key {}: see `stepscope serve --help` for what there is", path.display(), keys.join(", "))]
@@ -122,7 +122,7 @@ fn overlay(below: &mut Table, above: Table) {
 fn from_file(path: &Path) -> Result<Table, SettingsError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| SettingsError::Unreadable { path: path.to_path_buf(), source })?;
-    let wrong = |source| SettingsError::File { path: path.to_path_buf(), source: Box::new(source) };
+    let wrong = |error| SettingsError::File { path: path.to_path_buf(), reason: without_a_secret(&text, &error) };
     let mut keys = Vec::new();
     let document = toml::Deserializer::parse(&text).map_err(wrong)?;
     let _checked: Settings =
@@ -131,6 +131,16 @@ fn from_file(path: &Path) -> Result<Table, SettingsError> {
         return Err(SettingsError::UnknownKeys { path: path.to_path_buf(), keys });
     }
     toml::from_str(&text).map_err(wrong)
+}
+
+/// What a parser says, and where. Its own words would show the line, and what is wrong with a token shows the token.
+fn without_a_secret(text: &str, error: &toml::de::Error) -> String {
+    let Some(begin) = error.span().map(|span| span.start.min(text.len())) else { return error.message().to_owned() };
+    let number = text[..begin].matches('\n').count();
+    let is_secret = text.lines().nth(number).is_some_and(|line| line.contains("token"));
+    let said =
+        if is_secret { "a token, or the name of its file, is text in quotes, on one line" } else { error.message() };
+    format!("line {}: {said}", number + 1)
 }
 
 fn from_variable(table: &mut Table, name: &str, value: &OsString) -> Result<(), SettingsError> {

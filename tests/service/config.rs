@@ -158,6 +158,14 @@ fn a_wrong_value_is_told_with_the_place_it_came_from() {
     let file = file("listen = 5\n");
     let message = refused(&[], &["--config", file.path().to_str().unwrap()]);
     assert!(message.contains(file.path().to_str().unwrap()) && message.contains("line 1"), "{message}");
+    for text in
+        ["lease_ms = 2000\ntoken = hush-hush\n", "[engine]\ntoken = 4711\n", "engine = { token = \"hush-hush }\n"]
+    {
+        let file = self::file(text);
+        let message = refused(&[], &["--config", file.path().to_str().unwrap()]);
+        assert!(message.contains("line ") && message.contains("in quotes"), "{message}");
+        assert!(!message.contains("hush") && !message.contains("4711"), "{message}");
+    }
     assert!(refused(&[], &["--config", "/nowhere/at/all.toml"]).contains("/nowhere/at/all.toml"));
     assert!(refused(&[], &["--lease-ms", "5"]).contains("lease_ms"));
     assert!(refused(&[], &["--max-bytes", "0"]).contains("max_bytes"));
