@@ -32,12 +32,14 @@ use super::store::{Store, Unfinished};
 
 /// Jobs that may wait; a capture never has more than a handful.
 pub(super) const QUEUE: usize = 16;
-/// Records in one turn from which on turns follow as closely as they can: a quarter of the smallest ring.
-const BUSY_RECORDS: u64 = 32;
-/// A turn while records come fast; a consumer that looks every millisecond costs the producer nothing.
+/// How full a ring should be found, of 1: each look takes an engine's core away, and a burst needs room.
+const AIM: f64 = 1.0 / 16.0;
+/// The shortest turn; a consumer that looks every millisecond costs the producer nothing.
 const HOT_TURN: Duration = Duration::from_millis(1);
-/// A turn while few do: the engine's cores are not ours.
-const CALM_TURN: Duration = Duration::from_millis(5);
+/// A turn while no records come.
+const TURN: Duration = Duration::from_millis(5);
+/// The longest turn.
+const CALM_TURN: Duration = Duration::from_millis(20);
 
 /// The rings of one rank, to be drained by this thread.
 pub(super) type RankRings = Arc<Mutex<Rings>>;
@@ -112,7 +114,7 @@ impl Files {
 
     /// Until nobody has a job any more.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
-        let mut due = Instant::now();
+        let (mut due, mut looked, mut turn) = (Instant::now(), Instant::now(), TURN);
         loop {
             let job = match &self.recording {
                 None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -129,8 +131,11 @@ impl Files {
             if let Some(recording) = &mut self.recording
                 && Instant::now() >= due
             {
-                let fetched = recording.drain(&self.shared.store);
-                due = Instant::now() + if fetched >= BUSY_RECORDS { HOT_TURN } else { CALM_TURN };
+                let (now, fullest) = (Instant::now(), recording.fullest());
+                turn = next_turn(turn, now.duration_since(looked), fullest);
+                looked = now;
+                recording.drain(&self.shared.store);
+                due = Instant::now() + turn;
             }
         }
     }
@@ -239,15 +244,20 @@ impl Recording {
         self.lanes.iter().map(|lane| lane.unfinished.clone()).collect()
     }
 
-    /// Fetches what is in the rings; returns how many records.
-    fn drain(&mut self, store: &Store) -> u64 {
+    /// How full the fullest ring is, of 1.
+    fn fullest(&self) -> f64 {
+        let rings = self.lanes.iter().filter_map(|lane| lane.rings.as_ref());
+        rings.map(|rings| lock(rings).fullest()).fold(0.0, f64::max)
+    }
+
+    /// Fetches what is in the rings.
+    fn drain(&mut self, store: &Store) {
         if self.failed.is_none() && self.gpus.turn() {
             self.progress.set_gpus(self.gpus.report(), self.gpus.bytes());
         }
         if self.failed.is_none() {
             self.proxied.turn(store);
         }
-        let mut fetched = 0;
         for (rank, lane) in self.lanes.iter_mut().enumerate() {
             let Some(rings) = lane.rings.clone() else { continue };
             if self.failed.is_some() {
@@ -261,16 +271,12 @@ impl Recording {
             if lane.kept != before {
                 self.progress.set(rank, lane.kept);
             }
-            match written {
-                Ok(records) => fetched += records,
-                Err(error) => {
-                    let reason = error.to_string();
-                    self.progress.fail(reason.clone());
-                    self.failed = Some(reason);
-                }
+            if let Err(error) = written {
+                let reason = error.to_string();
+                self.progress.fail(reason.clone());
+                self.failed = Some(reason);
             }
         }
-        fetched
     }
 
     /// A rank of a capture that was taken up is there. What the sidecar before us had in memory alone is gone.
@@ -369,4 +375,32 @@ impl Lane {
 /// Never for long: nobody holds it while a disk writes.
 fn lock(rings: &RankRings) -> MutexGuard<'_, Rings> {
     rings.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long until the next look, after a turn of this length `took` so long and found rings this full: as long as it takes
+/// to fill one as far as is aimed at, but at most twice as long as the last, since a rate is a guess.
+fn next_turn(last: Duration, took: Duration, fullest: f64) -> Duration {
+    if fullest == 0.0 {
+        return TURN;
+    }
+    took.mul_f64((AIM / fullest).min(2.0)).min(2 * last).clamp(HOT_TURN, CALM_TURN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_as_long_as_the_fullest_ring_allows() {
+        let ms = Duration::from_millis;
+        assert_eq!(next_turn(ms(5), ms(5), 0.0), ms(5));
+        // Half of what is aimed at: twice as long; from 20 ms on no longer.
+        assert_eq!(next_turn(ms(5), ms(5), AIM / 2.0), ms(10));
+        assert_eq!(next_turn(ms(5), ms(5), AIM / 1000.0), ms(10));
+        assert_eq!(next_turn(ms(20), ms(20), AIM / 1000.0), ms(20));
+        // Four times: a quarter, and never less than a millisecond. A stall is no turn of that length.
+        assert_eq!(next_turn(ms(20), ms(20), 4.0 * AIM), ms(5));
+        assert_eq!(next_turn(ms(1), ms(1), 1.0), ms(1));
+        assert_eq!(next_turn(ms(1), ms(900), AIM), ms(2));
+    }
 }

@@ -153,7 +153,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) snapshot: RwLock<Arc<Snapshot>>,
     pub(super) manifests: RwLock<BTreeMap<CaptureId, Arc<Manifest>>>,
-    /// The capture that keeps others from starting.
+    /// The capture that keeps others from starting, while it is not about to end.
     pub(super) holder: RwLock<Option<CaptureId>>,
     /// Counts changes of any manifest.
     pub(super) changed: watch::Sender<u64>,

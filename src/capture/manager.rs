@@ -2,7 +2,8 @@
 //! nobody: not for an engine, and not for the disk, which threads of their own write to ([`super::files`],
 //! [`super::exporter`]). So a lease is renewed however long a write takes.
 //!
-//! How a capture begins is told in [`starts`]. A start is answered when its files are there, a stop at once; one that cancels, when that is written down.
+//! How a capture begins is told in [`starts`]. A start is answered when its files are there, a stop at once; one that
+//! cancels, when that is written down.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, mpsc};
@@ -20,7 +21,7 @@ use super::manifest::{CaptureId, ClosedBy, Manifest, State};
 use super::native::driving::Driving;
 use super::options::Options;
 use super::pace::Aftermath;
-use super::request::CaptureError;
+use super::request::{CaptureError, StartRequest};
 use super::running::Running;
 use super::snapshot;
 use super::store::{Kept, Retention};
@@ -43,7 +44,11 @@ const WAITING_EXPORTS: usize = 256;
 const TURN: Duration = Duration::from_millis(5);
 /// A turn while the disk does not keep up, since rings fill as fast as an engine records, and for a moment behind a window.
 const HOT_TURN: Duration = Duration::from_millis(1);
+/// A turn while a window is open and nothing is to happen soon.
+const CALM_TURN: Duration = Duration::from_millis(25);
 const IDLE_TURN: Duration = Duration::from_millis(50);
+/// How long a start may wait for a capture that ends: clients' own patience is 2 s.
+const FOLLOW_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a start may wait for the disk.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 /// How much longer for an idle engine to say whether its own profiler starts: its next iteration may be the window's first.
@@ -57,6 +62,13 @@ struct Starting {
     until: Instant,
     /// Its files are there: what is waited for is the engine's word.
     begun: bool,
+}
+
+/// A start that came right behind a stop, and waits for the capture before it.
+struct Following {
+    request: StartRequest,
+    reply: StartReply,
+    until: Instant,
 }
 
 /// A stop that waits for the end of what it cancelled.
@@ -75,6 +87,7 @@ pub(super) struct Manager {
     /// The capture that waits to be opened.
     held: Option<Held>,
     starting: Option<Starting>,
+    following: Option<Following>,
     stopping: Vec<Stopping>,
     /// Interrupted captures that wait for their turn.
     interrupted: Vec<Arc<Manifest>>,
@@ -113,6 +126,7 @@ impl Manager {
             running: None,
             held: None,
             starting: None,
+            following: None,
             stopping: Vec::new(),
             interrupted: Vec::new(),
             resuming: None,
@@ -148,6 +162,7 @@ impl Manager {
             let pause = match &self.running {
                 Some(running) if running.memory().is_filling() => HOT_TURN,
                 _ if self.aftermath.is_some() => HOT_TURN,
+                Some(running) if running.is_calm() => CALM_TURN,
                 Some(_) => TURN,
                 None => IDLE_TURN,
             };
@@ -190,12 +205,16 @@ impl Manager {
                 running.renew_lease(&mut self.collector);
             }
             running.turn(&mut self.collector, &self.files);
+            self.tell_holder();
         }
         if self.aftermath.as_mut().is_some_and(|aftermath| aftermath.look(&self.collector, now)) {
             self.end_aftermath();
         }
         self.lose_patience(now);
         self.turn_held();
+        if self.following.as_ref().is_some_and(|following| now >= following.until) || self.holder().is_none() {
+            self.follow();
+        }
         if self.running.is_none()
             && self.held.is_none()
             && self.resuming.is_none()
@@ -219,18 +238,17 @@ impl Manager {
 
     fn answer(&mut self, command: Command) {
         match command {
-            Command::Start(request, reply) => match self.start(request) {
-                Ok(()) => {
-                    self.starting = Some(Starting { reply, until: Instant::now() + START_PATIENCE, begun: false })
-                }
-                Err(error) => drop(reply.send(Err(error))),
-            },
-            Command::Open(id, first, reply) => match self.open_held(&id, first) {
-                Ok(()) => {
-                    self.starting = Some(Starting { reply, until: Instant::now() + START_PATIENCE, begun: false })
-                }
-                Err(error) => drop(reply.send(Err(error))),
-            },
+            Command::Start(request, reply) if self.may_follow() => {
+                self.following = Some(Following { request, reply, until: Instant::now() + FOLLOW_PATIENCE });
+            }
+            Command::Start(request, reply) => {
+                let started = self.start(request);
+                self.answer_start(started, reply);
+            }
+            Command::Open(id, first, reply) => {
+                let started = self.open_held(&id, first);
+                self.answer_start(started, reply);
+            }
             Command::Stop(id, reply) => self.stop(id, reply),
             Command::Delete(id, reply) => drop(reply.send(self.delete(&id))),
             Command::NotDeleted(manifest, bytes) => self.keep(manifest, bytes),
@@ -242,6 +260,7 @@ impl Manager {
                 self.end_aftermath();
                 self.call_off_held(ClosedBy::Shutdown);
                 self.leaving.push(reply);
+                self.follow();
             }
             Command::Begun(begun) => self.begun(begun),
             Command::Resumed(resumed) => {
@@ -273,17 +292,23 @@ impl Manager {
         running.or(self.resuming.as_ref()).or(self.interrupted.last().map(|m| &m.capture_id)).cloned()
     }
 
+    /// Callers are told so without being asked in; not of one that ends, whose end a start may wait for.
+    fn tell_holder(&self) {
+        self.shared.held_by(self.holder().filter(|_| !self.is_ending()));
+    }
+
     fn let_go(&mut self) {
         if let Some(running) = self.running.take() {
             running.let_go(&mut self.collector);
         }
-        self.shared.held_by(self.holder());
+        self.tell_holder();
     }
 
     fn stop(&mut self, id: Option<CaptureId>, reply: StopReply) {
         let wanted = |there: &CaptureId| id.as_ref().is_none_or(|id| id == there);
         if self.held.as_ref().is_some_and(|held| wanted(held.id())) {
             self.call_off_held(ClosedBy::Stop);
+            self.tell_holder();
             self.stopping.push(Stopping { reply, until: Instant::now() + CANCEL_PATIENCE });
             return;
         }
@@ -298,12 +323,15 @@ impl Manager {
         };
         running.stop(ClosedBy::Stop);
         running.turn(&mut self.collector, &self.files);
-        if running.is_cancelled() {
+        let manifest = running.refresh();
+        let (is_cancelled, is_known) = (running.is_cancelled(), running.is_known());
+        // First, since a start may come as soon as this is answered.
+        self.tell_holder();
+        if is_cancelled {
             self.stopping.push(Stopping { reply, until: Instant::now() + CANCEL_PATIENCE });
             return;
         }
-        let manifest = running.refresh();
-        if running.is_known() {
+        if is_known {
             self.shared.publish(manifest.clone());
         }
         let _ = reply.send(Ok(Some(Stopped { manifest, was_over: false })));
@@ -326,6 +354,7 @@ impl Manager {
             _ => self.end(manifest, bytes),
         }
         self.answer_stops();
+        self.follow();
     }
 
     /// What its ranks did behind the last capture is known, or nobody waits for it: its trace is written.

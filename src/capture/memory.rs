@@ -9,6 +9,9 @@ use crate::collector::rings::Rings;
 
 use super::files::RankRings;
 
+/// A ring that is no fuller than this, of 1, is looked after by who drains it.
+const SLACK: f64 = 1.0 / 8.0;
+
 /// What waits.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Memory {
@@ -16,6 +19,7 @@ pub(super) struct Memory {
     bytes: u64,
     most_bytes: u64,
     is_filling: bool,
+    fullest: f64,
 }
 
 impl Memory {
@@ -34,9 +38,15 @@ impl Memory {
         self.is_filling
     }
 
+    /// Whether nothing waits, and every ring has room for many times what comes in a turn.
+    pub(super) fn is_slack(&self) -> bool {
+        self.bytes == 0 && self.fullest <= SLACK
+    }
+
     /// Makes room in those rings whose records the disk does not take; `true`: for the first time.
     pub(super) fn relieve(&mut self, rings: Vec<RankRings>) -> bool {
         let before = rings.iter().map(|rings| lock(rings).memory_bytes()).sum();
+        self.fullest = rings.iter().map(|rings| lock(rings).fullest()).fold(0.0, f64::max);
         let mut room = self.limit.saturating_sub(before);
         let mut moved = 0;
         for rings in &rings {

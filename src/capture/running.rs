@@ -27,6 +27,9 @@ use super::request::{self, Level, StartError};
 use super::session::{Limits, Order, Session};
 use super::to_record::to_record;
 
+/// What is nearer than this keeps turns short.
+const SOON_NS: u64 = 100_000_000;
+
 /// What a start comes down to, with every default filled in.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -77,6 +80,8 @@ pub(super) struct Running {
     memory: Memory,
     /// How fast its ranks stepped before is known, as far as it can be.
     is_paced: bool,
+    /// Nothing is to happen soon, as far as can be seen.
+    is_calm: bool,
     /// The engine's own profiler.
     driving: Driving,
 }
@@ -166,6 +171,7 @@ impl Running {
             events: Events::none(),
             memory: Memory::new(buffer_bytes),
             is_paced: false,
+            is_calm: false,
             driving: Driving::nobody(),
         }
     }
@@ -253,6 +259,17 @@ impl Running {
         self.session.stop(by, monotonic_ns());
     }
 
+    /// Its windows are closed or told to close, and what is left is short: nobody's profiler is waited for.
+    pub(super) fn is_ending(&self) -> bool {
+        let is_told = self.session.is_over() || self.session.stopped_by().is_some();
+        is_told && self.driving.has_let_go()
+    }
+
+    /// Whether a turn may come later than usual: each one takes an engine's core away.
+    pub(super) fn is_calm(&self) -> bool {
+        self.is_calm && self.memory.is_slack() && self.detached.is_empty() && self.driving.is_at_ease()
+    }
+
     /// One turn: look, order, and say what the disk is to hold. What a full queue does not take waits for the next turn.
     pub(super) fn turn(&mut self, collector: &mut Collector, files: &SyncSender<Job>) {
         let now_ns = monotonic_ns();
@@ -275,6 +292,7 @@ impl Running {
             self.is_paced = true;
             pace(collector, &mut self.session);
         }
+        self.is_calm = self.session.is_steady(now_ns, &rates, SOON_NS);
         let told = kept.iter().any(|kept| kept.told > 0);
         self.events.turn(now_ns, collector, &self.session, &rates, told);
         self.announce();

@@ -274,6 +274,23 @@ impl Session {
         }
     }
 
+    /// Every window is open and has been for a while, and no end is near: nobody asked for one, and no limit is reached
+    /// within `soon_ns` at these rates.
+    pub fn is_steady(&self, now_ns: u64, rates: &[f64], soon_ns: u64) -> bool {
+        let Limits { duration_ns, events, bytes, .. } = self.limits;
+        let Some(open_ns) = self.opened_ns.map(|opened| now_ns.saturating_sub(opened)) else { return false };
+        let goes_on = |(index, group): (usize, &Group)| {
+            let soon = rates.get(index).copied().unwrap_or(0.0) * soon_ns as f64 / 1e9;
+            group.last_iteration.is_none_or(|last| last.saturating_sub(group.begun) as f64 > soon + 1.0)
+        };
+        self.stop.is_none()
+            && self.ranks.iter().all(|r| r.phase == Phase::Open)
+            && (soon_ns..duration_ns.saturating_sub(soon_ns)).contains(&open_ns)
+            && self.groups.iter().enumerate().all(goes_on)
+            && (events == 0 || self.records() < events / 2)
+            && (bytes == 0 || self.bytes < bytes / 2)
+    }
+
     /// The window is to close. Only the first call counts.
     pub fn stop(&mut self, by: ClosedBy, now_ns: u64) {
         if self.stop.is_none() {

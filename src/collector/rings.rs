@@ -86,6 +86,12 @@ impl Rings {
         self.shared.segment.dropped()
     }
 
+    /// How full the fullest ring is, of 1.
+    pub fn fullest(&self) -> f64 {
+        let share = |one: &One| one.consumer.backlog() as f64 / one.consumer.memory().capacity().max(1) as f64;
+        self.rings.iter().map(share).fold(0.0, f64::max)
+    }
+
     /// Bytes of records that were freed ahead.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes

@@ -116,6 +116,28 @@ fn stop_on_an_idle_engine_closes_at_the_last_iteration_begun() {
 }
 
 #[test]
+fn a_start_right_behind_a_stop_waits_for_what_is_drained() {
+    let (_place, _engine, sidecar) = running(2);
+    let mut ids: Vec<String> = Vec::new();
+    for _ in 0..20 {
+        // Never refused, whether the window has opened, closes, or is cancelled.
+        let started = sidecar.start_profile("");
+        ids.push(started["capture_id"].as_str().unwrap().to_owned());
+        if ids.len().is_multiple_of(2) {
+            sidecar.in_state(ids.last().unwrap(), "recording");
+        }
+        sidecar.stop_profile();
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 20);
+    for id in &ids {
+        let capture = sidecar.finished(id);
+        assert!(["done", "cancelled"].contains(&capture["state"].as_str().unwrap()), "{capture:#}");
+        assert_ne!(capture["complete"], false, "{capture:#}");
+    }
+}
+
+#[test]
 fn stop_is_idempotent_and_starts_do_not_overlap() {
     let (_place, _engine, sidecar) = running(2);
     assert_eq!(sidecar.stop_profile()["state"], "idle");

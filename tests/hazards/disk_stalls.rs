@@ -50,8 +50,24 @@ fn a_window_outlives_a_stall_and_its_records_wait_in_the_rings() {
     });
     assert_eq!(sidecar.in_state(&id, "draining")["closed_by"], "stop");
 
-    // The disk goes on. Nothing was lost meanwhile.
-    std::fs::read(&pipe).unwrap();
+    // A start waits for what is drained, and not for ever; two at once is one too many.
+    let refused = in_bounds("two starts behind it", || {
+        std::thread::scope(|scope| {
+            let starts = [(); 2].map(|()| scope.spawn(|| sidecar.post("/start_profile", "")));
+            starts.map(|start| start.join().unwrap())
+        })
+    });
+    for reply in refused {
+        assert!(reply.status == 409 && reply.message().contains(&id), "{}", reply.body);
+    }
+    // The disk goes on, and so does who waited for it. Nothing was lost meanwhile.
+    let next = std::thread::scope(|scope| {
+        let start = scope.spawn(|| sidecar.post("/start_profile", ""));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::fs::read(&pipe).unwrap();
+        start.join().unwrap()
+    });
+    assert_eq!(next.status, 200, "{}", next.body);
     let capture = sidecar.finished(&id);
     assert_eq!((&capture["state"], &capture["complete"]), (&"done".into(), &true.into()), "{capture:#}");
     let ledger = sidecar.ledger(&id);

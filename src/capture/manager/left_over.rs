@@ -22,7 +22,7 @@ impl Manager {
             }
         }
         self.apply_retention();
-        self.shared.held_by(self.holder());
+        self.tell_holder();
     }
 
     pub(super) fn resume(&mut self, manifest: Arc<Manifest>) {

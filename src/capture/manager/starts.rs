@@ -2,6 +2,8 @@
 //!
 //! A capture that is held has a folder and a manifest, keeps others from starting, and asks nothing of an engine. So
 //! several sidecars can be brought to the edge one after the other, and open at one moment.
+//!
+//! A start right behind a stop waits for the capture that ends: whoever wrote the benchmark does not know that one drains.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,9 +17,39 @@ use crate::capture::request::{Begin, Profiler, StartError, StartRequest};
 use crate::capture::running::{Plan, Running};
 use crate::wire::clock::monotonic_ns;
 
-use super::{ENGINE_PATIENCE, Manager, START_PATIENCE, WAITING_EXPORTS};
+use super::{ENGINE_PATIENCE, Manager, START_PATIENCE, StartReply, Starting, WAITING_EXPORTS};
 
 impl Manager {
+    /// Whether a start that comes now is better off waiting. One at a time: the second one is refused.
+    pub(super) fn may_follow(&self) -> bool {
+        self.following.is_none() && self.leaving.is_empty() && self.is_ending()
+    }
+
+    /// Whether what keeps others from starting is about to let them.
+    pub(super) fn is_ending(&self) -> bool {
+        match (&self.running, &self.held) {
+            (Some(running), _) => running.is_ending(),
+            (None, Some(held)) => !held.is_waiting(),
+            (None, None) => false,
+        }
+    }
+
+    /// The start that waited has its turn, be it to be refused.
+    pub(super) fn follow(&mut self) {
+        if let Some(following) = self.following.take_if(|_| self.starting.is_none()) {
+            let started = self.start(following.request);
+            self.answer_start(started, following.reply);
+        }
+    }
+
+    /// An accepted start is answered when its files are there.
+    pub(super) fn answer_start(&mut self, started: Result<(), StartError>, reply: StartReply) {
+        match started {
+            Ok(()) => self.starting = Some(Starting { reply, until: Instant::now() + START_PATIENCE, begun: false }),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
     pub(super) fn start(&mut self, request: StartRequest) -> Result<(), StartError> {
         if !self.leaving.is_empty() {
             return Err(StartError::ShuttingDown);
@@ -25,7 +57,7 @@ impl Manager {
         if let Some(id) = self.holder() {
             return Err(StartError::Running(id));
         }
-        if self.work.len() >= WAITING_EXPORTS {
+        if self.starting.is_some() || self.work.len() >= WAITING_EXPORTS {
             return Err(StartError::Busy);
         }
         self.end_aftermath();
@@ -40,7 +72,7 @@ impl Manager {
         let hold = Duration::from_millis(hold_ms).min(self.options.max_wait);
         let until_ns = monotonic_ns().saturating_add(u64::try_from(hold.as_nanos()).unwrap_or(u64::MAX));
         self.held = Some(Held::new(request, manifest, until_ns));
-        self.shared.held_by(self.holder());
+        self.tell_holder();
         Ok(())
     }
 
@@ -59,7 +91,7 @@ impl Manager {
         }
         self.renewed = Instant::now();
         self.running = Some(running);
-        self.shared.held_by(self.holder());
+        self.tell_holder();
         Ok(())
     }
 

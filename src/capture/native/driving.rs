@@ -145,6 +145,15 @@ impl Driving {
             && session.groups.first().is_some_and(is_next)
     }
 
+    /// It is on, or nobody wants it: a turn may come late.
+    pub(in crate::capture) fn is_at_ease(&self) -> bool {
+        match &self.stage {
+            Stage::Nobody | Stage::Unused(_) => true,
+            Stage::Waiting(_) => false,
+            Stage::Asked(talk) => talk.facts().phase == Phase::On,
+        }
+    }
+
     /// It has nothing of ours any more.
     pub(in crate::capture) fn has_let_go(&self) -> bool {
         match &self.stage {
