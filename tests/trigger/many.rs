@@ -50,6 +50,19 @@ fn of_nine_targets_two_are_dead_and_one_refuses_and_the_six_others_are_captured(
 }
 
 #[test]
+fn of_an_answer_without_an_end_the_beginning_is_enough() {
+    let endless = Target::start(|_| Does::TalksOn(500));
+    let run = Run::new();
+    // Much longer than it takes to read enough.
+    let went = run.finish(&[endless.url()], &["--engine", "vllm", "--timeout", "60"], "exit 4");
+    assert_eq!(went.code, Some(4), "{}", went.stderr);
+    let record = run.record();
+    let start = of_target(&record["starts"], 0);
+    assert_eq!((&start["status"], &start["error"]), (&500.into(), &format!("HTTP 500: {}", "x".repeat(300)).into()));
+    assert!(start["duration_ns"].as_u64().unwrap() < 30_000_000_000, "{start:#}");
+}
+
+#[test]
 fn a_target_that_accepts_too_late_is_called_off_by_its_captures_id() {
     let replica = Replica::start(&[]);
     let other = Replica::start(&[]);

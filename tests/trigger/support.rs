@@ -49,6 +49,8 @@ impl Replica {
 pub enum Does {
     /// Answers itself.
     Says(u16, &'static str),
+    /// Answers, and does not come to an end.
+    TalksOn(u16),
     /// Asks this address, so many milliseconds later.
     Asks(String, u64),
 }
@@ -113,6 +115,11 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<(String, String)>>, does: &dyn Fn(&
         Does::Says(status, answer) => {
             let length = answer.len();
             write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}").ok()
+        }
+        Does::TalksOn(status) => {
+            write!(stream, "HTTP/1.1 {status} X\r\nConnection: close\r\n\r\n").ok()?;
+            while stream.write_all(&[b'x'; 4096]).is_ok() {}
+            None
         }
         Does::Asks(address, after_ms) => {
             std::thread::sleep(std::time::Duration::from_millis(after_ms));
