@@ -13,9 +13,9 @@ use crate::wire::layout::NONE;
 use crate::wire::membarrier;
 
 use super::native::driving;
+use super::plan::Plan;
 use super::profiling::Lead;
 use super::request::{self, Profiler, StartError};
-use super::running::Plan;
 use super::session::{Group, Phase, Rank};
 use super::window::{self, Opening};
 

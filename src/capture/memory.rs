@@ -1,13 +1,10 @@
 //! Records of a running capture that wait in memory, because the disk did not take them in time: how many there may be, and
 //! how many there are.
 //!
-//! Called by `running`, once in each of its turns. The records themselves stay with their rings ([`Rings::relieve`]).
+//! Called by `running`, once in each of its turns. The records themselves stay with their rings
+//! ([`relieve`](crate::collector::rings::Rings::relieve)).
 
-use std::sync::{MutexGuard, PoisonError};
-
-use crate::collector::rings::Rings;
-
-use super::files::RankRings;
+use super::lanes::{RankRings, lock};
 
 /// A ring that is no fuller than this, of 1, is looked after by who drains it.
 const SLACK: f64 = 1.0 / 8.0;
@@ -66,9 +63,4 @@ impl Memory {
         let bytes = std::mem::take(&mut self.most_bytes);
         (bytes > 0).then(|| format!("the disk did not keep up: {bytes} bytes of records waited in memory at most"))
     }
-}
-
-/// Never for long: nobody holds it while a disk writes.
-fn lock(rings: &RankRings) -> MutexGuard<'_, Rings> {
-    rings.lock().unwrap_or_else(PoisonError::into_inner)
 }

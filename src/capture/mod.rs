@@ -21,7 +21,7 @@
 //! | `running` | the same with its hands: sources, manifest |
 //! | `events` | when the engine's processes tell of themselves, and of which requests |
 //! | `to_record` | what is drained, and what fragments begin with |
-//! | `files` | the thread that puts a running capture on the disk |
+//! | `files`, `lanes` | the thread that puts a running capture on the disk, and the way there from each rank's rings |
 //! | `pace` | how fast ranks step before and behind a window |
 //! | [`progress`] | how far it has got |
 //! | `clocks` | what anchors saw of the wall clock, and what that makes of the manifest's times |
@@ -45,6 +45,7 @@ mod exporter;
 mod files;
 pub mod handle;
 mod hold;
+mod lanes;
 mod manager;
 pub mod manifest;
 mod memory;

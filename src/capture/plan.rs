@@ -10,12 +10,34 @@ use crate::wire::clock::realtime_ns;
 use super::manifest::{CaptureId, Complete, GpuReport, Manifest, NativeReport, State, Window};
 use super::options::Options;
 use super::profiling::{self, Lead, Profiling};
-use super::request::{Begin, Profiler, StartError, StartRequest};
-use super::running::Plan;
+use super::request::{Begin, Level, Profiler, StartError, StartRequest};
 use super::session::Limits;
 
 /// Longest window with the profiler `cuda`, for a start that does not say: a tool's report grows fast.
 const CUDA_MAX_DURATION_MS: u64 = 60_000;
+
+/// What a start comes down to, with every default filled in.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub begin: Begin,
+    /// Its folder is there.
+    pub was_held: bool,
+    pub max_iterations: u64,
+    pub profiling: Profiling,
+    /// Who makes the profiler's calls.
+    pub leads: BTreeMap<SourceId, Lead>,
+    /// Words for the caller.
+    pub warnings: Vec<String>,
+    pub limits: Limits,
+    /// How much the engines are to tell of themselves.
+    pub level: Level,
+    pub lease: Duration,
+    /// Memory for records that the disk does not take.
+    pub buffer_bytes: u64,
+    pub sources: Vec<SourceId>,
+    /// The ranks asked for; `None`: all.
+    pub ranks: Option<Vec<u32>>,
+}
 
 /// Fills in, checks and chooses.
 ///

@@ -16,7 +16,7 @@ use crate::wire::clock::monotonic_ns;
 use super::beside::gpus::GpuCounters;
 use super::beside::proxied::Proxied;
 use super::clocks::Clocks;
-use super::files::{Lane, Recording};
+use super::lanes::{Lane, Recording};
 use super::manifest::{ClosedBy, GroupReport, Manifest, SourceReport};
 use super::profiling::Lead;
 use super::progress::{Kept, Progress};

@@ -20,38 +20,15 @@ use super::manifest::{CaptureId, ClosedBy, Manifest, State};
 use super::memory::Memory;
 use super::native::driving::Driving;
 use super::pace;
-use super::profiling::{Lead, Profiling};
+use super::plan::Plan;
 use super::progress::{Kept, Progress};
 use super::report;
-use super::request::{self, Level, StartError};
-use super::session::{Limits, Order, Session};
+use super::request::StartError;
+use super::session::{Order, Session};
 use super::to_record::to_record;
 
 /// What is nearer than this keeps turns short.
 const SOON_NS: u64 = 100_000_000;
-
-/// What a start comes down to, with every default filled in.
-#[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub begin: request::Begin,
-    /// Its folder is there.
-    pub was_held: bool,
-    pub max_iterations: u64,
-    pub profiling: Profiling,
-    /// Who makes the profiler's calls.
-    pub leads: BTreeMap<SourceId, Lead>,
-    /// Words for the caller.
-    pub warnings: Vec<String>,
-    pub limits: Limits,
-    /// How much the engines are to tell of themselves.
-    pub level: Level,
-    pub lease: Duration,
-    /// Memory for records that the disk does not take.
-    pub buffer_bytes: u64,
-    pub sources: Vec<SourceId>,
-    /// The ranks asked for; `None`: all.
-    pub ranks: Option<Vec<u32>>,
-}
 
 /// The running capture.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use crate::collector::source::SourceIdentity;
 use crate::trace::fragment::{FragmentIdentity, SOURCE};
 
 use super::events::Events;
-use super::files::RankRings;
+use super::lanes::RankRings;
 use super::manifest::CaptureId;
 use super::session::Session;
 use super::store::Unfinished;

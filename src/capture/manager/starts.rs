@@ -12,9 +12,9 @@ use crate::capture::files::Job;
 use crate::capture::hold::Held;
 use crate::capture::manifest::{CaptureId, ClosedBy, Manifest};
 use crate::capture::native::driving::Driving;
-use crate::capture::plan;
+use crate::capture::plan::{self, Plan};
 use crate::capture::request::{Begin, Profiler, StartError, StartRequest};
-use crate::capture::running::{Plan, Running};
+use crate::capture::running::Running;
 use crate::wire::clock::monotonic_ns;
 
 use super::{ENGINE_PATIENCE, Manager, START_PATIENCE, StartReply, Starting, WAITING_EXPORTS};
