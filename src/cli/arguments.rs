@@ -85,7 +85,7 @@ pub enum Command {
     /// Starts a capture on every target at once, runs the command, and stops the captures when it ends, fails or is
     /// interrupted. The command keeps its input, output, exit code and signals; a profiler that fails never fails the
     /// run, it is warned of and put on record. What is left in the folder: profiling.json and profiling.txt, the trace of
-    /// every target, and all of them merged into one.
+    /// every sidecar, and of two or more all of them merged into one.
     ///
     /// A target is a sidecar, or an engine with a /start_profile of its own, by the address of its inference endpoint
     /// (/v1 at the end is taken off). Sidecars are armed first and opened at one moment. With --phase nothing is
@@ -343,7 +343,7 @@ pub struct ExecArguments {
     /// Each call of this Python function is an iteration: module:Class.method or module:function
     #[arg(long, value_name = "FUNCTION")]
     pub step: Option<String>,
-    /// Name of the job [the engine's instance id, else random]
+    /// Name of the job [the engine's instance id, else that of the process that started it, else random]
     #[arg(long, value_name = "NAME")]
     pub job: Option<String>,
     /// Folder in which engine and sidecar meet [STEPSCOPE_DIR, else /dev/shm/stepscope-<uid>]

@@ -39,7 +39,7 @@ pub struct WindowArguments {
     /// Only these ranks, for example 0,1
     #[arg(long, value_name = "RANKS", value_delimiter = ',')]
     pub ranks: Option<Vec<u32>>,
-    /// Close the window after this many milliseconds at the latest
+    /// Close the window after this many milliseconds at the latest [the sidecar's limit; with cuda 60000]
     #[arg(long, value_name = "MS")]
     pub max_duration_ms: Option<u64>,
     /// Close the window after this many records

@@ -27,7 +27,7 @@ pub struct ServeArguments {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
-    /// Folder to keep captures in [default: $XDG_DATA_HOME/stepscope]
+    /// Folder to keep captures in [default: $XDG_DATA_HOME/stepscope, else ~/.local/share/stepscope]
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
@@ -56,7 +56,7 @@ pub struct ServeArguments {
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed_host: Vec<String>,
-    /// Write down each start, stop and removal, as JSON lines (opened again on SIGHUP)
+    /// Write down each start, opening, stop and removal, as JSON lines (opened again on SIGHUP)
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit_log: Option<PathBuf>,
@@ -117,7 +117,7 @@ pub struct ServeArguments {
     /// How the engine's own profiler is asked.
     #[command(flatten)]
     pub engine: EngineProfilerArguments,
-    /// Starts accepted per second; 0 is without bound [default: 10]
+    /// Starts accepted per second and caller, twice as many at once; 0 is without bound [default: 10]
     #[arg(long, value_name = "COUNT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_rate_per_second: Option<f64>,
@@ -171,7 +171,7 @@ pub struct NvmlArguments {
 /// Flags of the engine's own profiler.
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]
 pub struct EngineProfilerArguments {
-    /// Where the engine's own HTTP is, for the profiler `engine`
+    /// Where the engine's own HTTP is, for the profiler `engine` [default: --upstream]
     #[arg(long = "engine-url", value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,

@@ -42,7 +42,7 @@ pub enum EngineKind {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EngineSettings {
-    /// Where the engine's own HTTP is; without it there is no profiler `engine`.
+    /// Where the engine's own HTTP is; without it `upstream`, without both there is no profiler `engine`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Which engine it is; not given, it is asked.
@@ -154,7 +154,7 @@ pub struct Settings {
     /// Names by which callers without a token may call this server, beside addresses, `localhost` and the machine's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed_host: Vec<String>,
-    /// Where each start, stop and removal is written down, as JSON lines.
+    /// Where each start, opening, stop and removal is written down, as JSON lines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit_log: Option<PathBuf>,
     /// The certificate, with its chain, PEM; with it HTTP is served over TLS alone.
@@ -189,7 +189,7 @@ pub struct Settings {
     pub nvml: NvmlSettings,
     /// How the engine's own profiler is asked.
     pub engine: EngineSettings,
-    /// Starts accepted per second, twice as many at once; 0 is without bound.
+    /// Starts accepted per second and caller, twice as many at once; 0 is without bound.
     pub start_rate_per_second: f64,
     /// How long a shutdown waits for a running capture and its export, milliseconds.
     pub shutdown_patience_ms: u64,

@@ -58,7 +58,7 @@ pub(super) fn look(proc: &Path, user: u32, attached: &[i32]) -> Vec<Finding> {
             findings.push(Finding::bad(
                 ABOUT,
                 format!("{pid} ({title}) runs iterations but has no segment in this folder"),
-                "pip install stepscope into the engine's Python, give it the same STEPSCOPE_DIR, look for `stepscope` in its log (STEPSCOPE_AGENT=off and VLLM_PLUGINS switch it off), and restart it",
+                "pip install ./python (in Stepscope's repository) with the engine's Python, give it the same STEPSCOPE_DIR, look for `stepscope` in its log (STEPSCOPE_AGENT=off and VLLM_PLUGINS switch it off), and restart it",
             ));
         }
     }
