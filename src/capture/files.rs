@@ -36,6 +36,8 @@ const HOT_TURN: Duration = Duration::from_millis(1);
 const TURN: Duration = Duration::from_millis(5);
 /// The longest turn.
 const CALM_TURN: Duration = Duration::from_millis(20);
+/// Slots of a ring from which on a turn may be that long; with fewer it is shorter, since a burst is as many records.
+const CALM_SLOTS: u64 = 4096;
 
 /// What this thread is asked to do.
 #[derive(Debug)]
@@ -100,9 +102,10 @@ impl Files {
             if let Some(recording) = &mut self.recording
                 && Instant::now() >= due
             {
-                let (now, fullest) = (Instant::now(), recording.fullest());
-                turn = next_turn(turn, now.duration_since(looked), fullest);
+                let (now, (fullest, slots)) = (Instant::now(), recording.rings());
+                turn = next_turn(turn, now.duration_since(looked), fullest, slots);
                 looked = now;
+                recording.progress.set_turn(turn);
                 recording.drain(&self.shared.store);
                 due = Instant::now() + turn;
             }
@@ -208,13 +211,14 @@ impl Files {
     }
 }
 
-/// How long until the next look, after a turn of this length `took` so long and found rings this full: as long as it takes
-/// to fill one as far as is aimed at, but at most twice as long as the last, since a rate is a guess.
-fn next_turn(last: Duration, took: Duration, fullest: f64) -> Duration {
+/// How long until the next look, after a turn of this length `took` so long and found rings this full, of so many slots: as
+/// long as it takes to fill one as far as is aimed at, but at most twice as long as the last, since a rate is a guess.
+fn next_turn(last: Duration, took: Duration, fullest: f64, slots: u64) -> Duration {
     if fullest == 0.0 {
         return TURN;
     }
-    took.mul_f64((AIM / fullest).min(2.0)).min(2 * last).clamp(HOT_TURN, CALM_TURN)
+    let longest = CALM_TURN.mul_f64(slots as f64 / CALM_SLOTS as f64).clamp(TURN, CALM_TURN);
+    took.mul_f64((AIM / fullest).min(2.0)).min(2 * last).clamp(HOT_TURN, longest)
 }
 
 #[cfg(test)]
@@ -224,6 +228,7 @@ mod tests {
     #[test]
     fn a_turn_is_as_long_as_the_fullest_ring_allows() {
         let ms = Duration::from_millis;
+        let next_turn = |last, took, fullest| super::next_turn(last, took, fullest, 8192);
         assert_eq!(next_turn(ms(5), ms(5), 0.0), ms(5));
         // Half of what is aimed at: twice as long; from 20 ms on no longer.
         assert_eq!(next_turn(ms(5), ms(5), AIM / 2.0), ms(10));
@@ -233,5 +238,8 @@ mod tests {
         assert_eq!(next_turn(ms(20), ms(20), 4.0 * AIM), ms(5));
         assert_eq!(next_turn(ms(1), ms(1), 1.0), ms(1));
         assert_eq!(next_turn(ms(1), ms(900), AIM), ms(2));
+        // Small rings are looked at more often.
+        assert_eq!(super::next_turn(ms(20), ms(20), AIM / 1000.0, 2048), ms(10));
+        assert_eq!(super::next_turn(ms(20), ms(20), AIM / 1000.0, 64), ms(5));
     }
 }

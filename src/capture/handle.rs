@@ -171,7 +171,8 @@ impl Captures {
         answer.await.map_err(|_| Unanswered::Gone)
     }
 
-    /// Agrees on a window with every rank asked for, within milliseconds.
+    /// Agrees on a window with every rank asked for, within milliseconds; behind a capture that ends, as soon as that has, or
+    /// within a second.
     ///
     /// # Errors
     /// See [`StartError`]; then nothing was started.

@@ -49,10 +49,10 @@ impl Recording {
         self.lanes.iter().map(|lane| lane.unfinished.clone()).collect()
     }
 
-    /// How full the fullest ring is, of 1.
-    pub(super) fn fullest(&self) -> f64 {
-        let rings = self.lanes.iter().filter_map(|lane| lane.rings.as_ref());
-        rings.map(|rings| lock(rings).fullest()).fold(0.0, f64::max)
+    /// How full the fullest ring is, of 1, and how many records the smallest one has room for.
+    pub(super) fn rings(&self) -> (f64, u64) {
+        let rings = self.lanes.iter().filter_map(|lane| lane.rings.as_ref()).map(lock);
+        rings.fold((0.0, u64::MAX), |(fullest, slots), rings| (rings.fullest().max(fullest), rings.slots().min(slots)))
     }
 
     /// Fetches what is in the rings.

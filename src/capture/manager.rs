@@ -159,19 +159,12 @@ impl Manager {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
             let now = Instant::now();
-            let pause = match &self.running {
-                Some(running) if running.memory().is_filling() => HOT_TURN,
-                _ if self.aftermath.is_some() => HOT_TURN,
-                Some(running) if running.is_calm() => CALM_TURN,
-                Some(_) => TURN,
-                None => IDLE_TURN,
-            };
             if now >= due {
                 self.turn(now);
-                due = now + pause;
+                due = now + self.pause();
             }
             // A capture may have begun.
-            due = due.min(now + pause);
+            due = due.min(now + self.pause());
             if !self.leaving.is_empty() && self.is_at_rest() {
                 self.publish(Instant::now());
                 for reply in self.leaving.drain(..) {
@@ -179,6 +172,17 @@ impl Manager {
                 }
                 return;
             }
+        }
+    }
+
+    /// Until the next turn.
+    fn pause(&self) -> Duration {
+        match &self.running {
+            Some(running) if running.memory().is_filling() => HOT_TURN,
+            _ if self.aftermath.is_some() => HOT_TURN,
+            Some(running) if running.is_calm() => CALM_TURN,
+            Some(_) => TURN,
+            None => IDLE_TURN,
         }
     }
 
@@ -212,9 +216,7 @@ impl Manager {
         }
         self.lose_patience(now);
         self.turn_held();
-        if self.following.as_ref().is_some_and(|following| now >= following.until) || self.holder().is_none() {
-            self.follow();
-        }
+        self.turn_following(now);
         if self.running.is_none()
             && self.held.is_none()
             && self.resuming.is_none()
@@ -308,7 +310,6 @@ impl Manager {
         let wanted = |there: &CaptureId| id.as_ref().is_none_or(|id| id == there);
         if self.held.as_ref().is_some_and(|held| wanted(held.id())) {
             self.call_off_held(ClosedBy::Stop);
-            self.tell_holder();
             self.stopping.push(Stopping { reply, until: Instant::now() + CANCEL_PATIENCE });
             return;
         }

@@ -35,7 +35,7 @@ impl Memory {
         self.is_filling
     }
 
-    /// Whether nothing waits, and every ring has room for many times what comes in a turn.
+    /// Whether nothing waits, in memory or for long in a ring.
     pub(super) fn is_slack(&self) -> bool {
         self.bytes == 0 && self.fullest <= SLACK
     }

@@ -2,6 +2,7 @@
 //! the one that watches the limits.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::trace::event::{Event, Iteration};
 
@@ -57,6 +58,7 @@ struct Known {
     /// The GPUs' counters, and their bytes.
     gpus: (GpuReport, u64),
     failed: Option<String>,
+    turn: Duration,
 }
 
 impl Progress {
@@ -96,6 +98,16 @@ impl Progress {
     /// Bytes that are no rank's.
     pub(super) fn gpu_bytes(&self) -> u64 {
         self.lock().gpus.1
+    }
+
+    /// The rings are looked at again after so long.
+    pub(super) fn set_turn(&self, turn: Duration) {
+        self.lock().turn = turn;
+    }
+
+    /// How long the one that writes pauses between two looks at the rings.
+    pub(super) fn turn(&self) -> Duration {
+        self.lock().turn
     }
 
     /// Nothing more can be written; the first reason stays.

@@ -29,6 +29,8 @@ use super::to_record::to_record;
 
 /// What is nearer than this keeps turns short.
 const SOON_NS: u64 = 100_000_000;
+/// Where the one that writes looks more often than this, records come too fast for us to look seldom: it may stall.
+const WRITERS_TURN: Duration = Duration::from_millis(10);
 
 /// The running capture.
 #[derive(Debug)]
@@ -238,13 +240,16 @@ impl Running {
 
     /// Its windows are closed or told to close, and what is left is short: nobody's profiler is waited for.
     pub(super) fn is_ending(&self) -> bool {
-        let is_told = self.session.is_over() || self.session.stopped_by().is_some();
-        is_told && self.driving.has_let_go()
+        self.session.is_ending() && self.driving.has_let_go()
     }
 
     /// Whether a turn may come later than usual: each one takes an engine's core away.
     pub(super) fn is_calm(&self) -> bool {
-        self.is_calm && self.memory.is_slack() && self.detached.is_empty() && self.driving.is_at_ease()
+        self.is_calm
+            && self.memory.is_slack()
+            && self.progress.turn() >= WRITERS_TURN
+            && self.detached.is_empty()
+            && self.driving.is_at_ease()
     }
 
     /// One turn: look, order, and say what the disk is to hold. What a full queue does not take waits for the next turn.

@@ -241,6 +241,12 @@ impl Session {
         self.ranks.iter().all(|r| r.phase.is_final())
     }
 
+    /// It is over, or its windows are about to close. Not while they are closed and a profiler still runs: a tool may write
+    /// for a minute.
+    pub fn is_ending(&self) -> bool {
+        self.is_over() || self.stop.is_some() && !self.is_through()
+    }
+
     /// It is over, and no window ever opened.
     pub fn is_cancelled(&self) -> bool {
         self.ranks.iter().all(|r| r.phase == Phase::Cancelled)

@@ -12,6 +12,9 @@ use super::http::Client;
 /// Of an answer this much is kept: whoever listens at an address that was given to us may say more than anybody reads.
 const LONGEST_ANSWER: usize = 4 << 20;
 
+/// Of one that is no JSON, as much is looked at for words.
+const LONGEST_WORDS: usize = 4096;
+
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -51,8 +54,9 @@ impl Answer {
         let json = self.json().unwrap_or_default();
         let said = [&json["error"]["message"], &json["error"], &json["detail"], &json["message"]];
         let said = said.into_iter().find_map(Value::as_str).map(str::to_owned);
-        let said = said.or_else(|| self.body.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned));
-        let said: String = said.unwrap_or_default().chars().filter(|c| !c.is_control()).take(300).collect();
+        let said = said.unwrap_or_else(|| self.body.chars().take(LONGEST_WORDS).collect());
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said: String = said.chars().filter(|c| !c.is_control()).take(300).collect();
         match (self.status, said.is_empty()) {
             (404, _) => format!("HTTP 404: profiling is not enabled on this server{}", of(&said)),
             (status, true) => format!("HTTP {status}"),
@@ -134,7 +138,7 @@ mod tests {
         let said = |status, body: &str| Answer { status, body: body.into() }.refusal();
         assert_eq!(said(409, r#"{"error":{"message":"one runs"}}"#), "HTTP 409: one runs");
         assert_eq!(said(500, r#"{"detail":"no"}"#), "HTTP 500: no");
-        assert_eq!(said(500, "\n Internal Server Error\nmore"), "HTTP 500: Internal Server Error");
+        assert_eq!(said(500, "\n Internal Server Error\nmore"), "HTTP 500: Internal Server Error more");
         assert_eq!(said(502, ""), "HTTP 502");
         assert!(said(404, "").contains("not enabled"));
     }

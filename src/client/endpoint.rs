@@ -30,7 +30,7 @@ pub fn base(given: &str) -> Result<String, BadEndpoint> {
     if !url.username().is_empty() || url.password().is_some() {
         let (name, password) = (url.set_username(""), url.set_password(None));
         let shown = if name.is_ok() && password.is_ok() { url.as_str() } else { "an address" };
-        return Err(bad(shown, "it holds a name or a password: give a token with --token, or in the targets file"));
+        return Err(bad(shown, "it holds a name or a password: give the address alone, and a token beside it"));
     }
     if !matches!(url.scheme(), "http" | "https") {
         return Err(bad(given, "it has to begin with http:// or https://"));

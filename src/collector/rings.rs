@@ -86,10 +86,18 @@ impl Rings {
         self.shared.segment.dropped()
     }
 
-    /// How full the fullest ring is, of 1.
+    /// How full the fullest ring is, of 1. One whose indices make no sense holds nothing.
     pub fn fullest(&self) -> f64 {
+        if self.shared.is_spoiled() {
+            return 0.0;
+        }
         let share = |one: &One| one.consumer.backlog() as f64 / one.consumer.memory().capacity().max(1) as f64;
-        self.rings.iter().map(share).fold(0.0, f64::max)
+        self.rings.iter().map(share).filter(|share| *share <= 1.0).fold(0.0, f64::max)
+    }
+
+    /// Records that the smallest ring has room for.
+    pub fn slots(&self) -> u64 {
+        self.rings.iter().map(|one| one.consumer.memory().capacity()).min().unwrap_or(u64::MAX)
     }
 
     /// Bytes of records that were freed ahead.

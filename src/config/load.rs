@@ -135,11 +135,13 @@ fn from_file(path: &Path) -> Result<Table, SettingsError> {
 
 /// What a parser says, and where. Its own words would show the line, and what is wrong with a token shows the token.
 fn without_a_secret(text: &str, error: &toml::de::Error) -> String {
-    let Some(begin) = error.span().map(|span| span.start.min(text.len())) else { return error.message().to_owned() };
-    let number = text[..begin].matches('\n').count();
+    let said = error.message();
+    let Some(begin) = error.span().map(|span| span.start) else { return said.to_owned() };
+    let number = text.get(..begin).unwrap_or(text).matches('\n').count();
+    let shows_a_value =
+        ["invalid type", "invalid value", "unknown variant"].iter().any(|words| said.starts_with(words));
     let is_secret = text.lines().nth(number).is_some_and(|line| line.contains("token"));
-    let said =
-        if is_secret { "a token, or the name of its file, is text in quotes, on one line" } else { error.message() };
+    let said = if shows_a_value && is_secret { "a value is of another kind than it has to be" } else { said };
     format!("line {}: {said}", number + 1)
 }
 

@@ -24,7 +24,17 @@ pub(super) struct Identity {
 /// # Errors
 /// What keeps it from being known, in words.
 pub(super) async fn identify(http: &Client, given: Option<Kind>) -> Result<Identity, String> {
-    let ask = async |path: &str| http.get(path, QUESTION).await.map_err(|error| unreachable(http, &error));
+    let ask = async |path: &str| {
+        let answer = http.get(path, QUESTION).await.map_err(|error| unreachable(http, &error))?;
+        match answer.status {
+            300..400 => Err(format!(
+                "{} sends callers elsewhere (HTTP {}): name that with --engine-url",
+                http.url(),
+                answer.status
+            )),
+            _ => Ok(answer),
+        }
+    };
     let version_of = |answer: &Answer| answer.json().and_then(|j| j["version"].as_str().map(str::to_owned));
     let info = ask("get_server_info").await?;
     if info.is_ok() && info.json().is_some_and(|json| json["server"] == "stepscope") {
@@ -34,8 +44,8 @@ pub(super) async fn identify(http: &Client, given: Option<Kind>) -> Result<Ident
     let kind = match given {
         Some(kind) => kind,
         None if info.is_ok() => Kind::Sglang,
-        // A route of trtllm-serve alone.
-        None if ask("kv_cache_events").await?.status != 404 => Kind::TensorRtLlm,
+        // A route of trtllm-serve alone, which is posted to.
+        None if matches!(ask("kv_cache_events").await?.status, 200 | 405) => Kind::TensorRtLlm,
         None if version.is_ok() => Kind::Vllm,
         None => {
             return Err(format!(

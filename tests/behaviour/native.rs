@@ -1,6 +1,9 @@
 //! The engine's own profiler behind our contract: whatever the engine does, the caller is answered at once and told what came
 //! of it.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
 use serde_json::Value;
 
 use crate::support::engine_http::{EngineHttp, Stop, trace};
@@ -255,4 +258,25 @@ fn iterations_that_its_trace_has_beside_the_window_are_counted() {
     assert_eq!((number(&found["before"]), number(&found["lacking"])), (2, 4), "{capture:#}");
     assert_eq!((&capture["native"]["exact"], &capture["complete"]), (&false.into(), &false.into()), "{capture:#}");
     assert!(missing(&capture).contains("has 0 of the window's 4 iterations"), "{capture:#}");
+}
+
+#[test]
+fn an_engine_that_sends_callers_elsewhere_is_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4096]);
+            let answer =
+                "HTTP/1.1 308 X\r\nLocation: https://127.0.0.1:9/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let place = Place::new();
+    let sidecar = Sidecar::start(&place, &["--engine-url", &url]);
+    eventually("the engine's profiler to be told apart", || {
+        let engine = &sidecar.get("/stepscope/v1/capabilities").ok()["profilers"]["engine"];
+        let said = engine.to_string();
+        (engine["available"] == false && said.contains("elsewhere") && said.contains("308")).then_some(())
+    });
 }

@@ -163,7 +163,7 @@ fn a_wrong_value_is_told_with_the_place_it_came_from() {
     {
         let file = self::file(text);
         let message = refused(&[], &["--config", file.path().to_str().unwrap()]);
-        assert!(message.contains("line ") && message.contains("in quotes"), "{message}");
+        assert!(message.contains(": line "), "{message}");
         assert!(!message.contains("hush") && !message.contains("4711"), "{message}");
     }
     assert!(refused(&[], &["--config", "/nowhere/at/all.toml"]).contains("/nowhere/at/all.toml"));

@@ -34,11 +34,20 @@ impl Manager {
         }
     }
 
-    /// The start that waited has its turn, be it to be refused.
+    /// The start that waited has its turn, be it to be refused. One whose caller has gone is none: nobody would stop it.
     pub(super) fn follow(&mut self) {
-        if let Some(following) = self.following.take_if(|_| self.starting.is_none()) {
+        if let Some(following) = self.following.take().filter(|following| !following.reply.is_closed()) {
             let started = self.start(following.request);
             self.answer_start(started, following.reply);
+        }
+    }
+
+    /// It has waited long enough, or for something that went otherwise than it should have.
+    pub(super) fn turn_following(&mut self, now: Instant) {
+        let Some(following) = &self.following else { return };
+        let is_free = self.holder().is_none() && self.starting.is_none();
+        if is_free || now >= following.until || following.reply.is_closed() {
+            self.follow();
         }
     }
 
@@ -132,6 +141,7 @@ impl Manager {
                 // Its first manifest is there: the next sidecar ends it too.
                 self.finished(manifest, 0);
             }
+            self.tell_holder();
         }
     }
 

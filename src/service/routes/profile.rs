@@ -1,7 +1,7 @@
 //! `/start_profile` and `/stop_profile`: what every engine has, answered in milliseconds.
 //!
-//! A start never waits for an engine; a stop waits only when it is told to (`?wait=SECONDS`), and always is 200 when
-//! there is nothing to stop, since clients stop without asking.
+//! A start waits for no iteration, and for a capture that ends a second at most; a stop waits only when it is told to
+//! (`?wait=SECONDS`), and always is 200 when there is nothing to stop, since clients stop without asking.
 
 use std::time::{Duration, Instant};
 
