@@ -204,7 +204,7 @@ pub enum CaptureError {
     #[error("capture {0} is {1}: stop it first")]
     Busy(CaptureId, &'static str),
     /// It has no such rank.
-    #[error("capture {id} has no rank {rank}; it has {ranks:?}")]
+    #[error("capture {id} has no rank {rank}: {}", if ranks.is_empty() { "it never came to have any".into() } else { format!("it has {ranks:?}") })]
     UnknownRank {
         /// Which capture.
         id: CaptureId,

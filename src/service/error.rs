@@ -197,7 +197,7 @@ impl ApiError {
                 CaptureError::Busy(..) => (S::CONFLICT, "capture_busy"),
                 CaptureError::UnknownRank { .. } => {
                     param = Some("rank".to_owned());
-                    (S::BAD_REQUEST, "unknown_rank")
+                    (S::NOT_FOUND, "unknown_rank")
                 }
                 CaptureError::UnknownArtifact { .. } => (S::NOT_FOUND, "unknown_artifact"),
                 CaptureError::Files { .. } => (S::INTERNAL_SERVER_ERROR, "files_unreadable"),

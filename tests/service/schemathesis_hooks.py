@@ -1,6 +1,7 @@
 """What a document can't say, and what schemathesis can't know of a running engine. No check is left out for it.
 
-Requests that are meant to be wrong are sent as they were made. Of those that are meant to be right:
+Requests that are meant to be wrong are sent as they were made, but for a wait that is none of what is wrong with them. Of those
+that are meant to be right:
 
 - A window begins after a delay, or at a number, or at a number or later: a start keeps one of them, and one name of each.
 - `start_iteration` names one that is not past: far ahead of where the engine is.
@@ -42,6 +43,14 @@ def mended(name, value):
             return value
 
 
+def waits(value):
+    """Whether it is a wait that would be kept."""
+    try:
+        return float(value) > 0.5
+    except (TypeError, ValueError):
+        return False
+
+
 def one_begin(parts, salt):
     """Leaves one way to begin, and one name of what has two."""
     there = [names[0] for names in BEGINS if any(part.get(names[0]) is not None for part in parts)]
@@ -56,6 +65,8 @@ def one_begin(parts, salt):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     meta = case.meta
+    if isinstance(case.query, dict) and waits(case.query.get("wait")):
+        case.query["wait"] = 0.5
     if meta is None or meta.generation.mode != GenerationMode.POSITIVE:
         return
     parts = [part for part in (case.query, case.body) if isinstance(part, dict)]
