@@ -82,7 +82,7 @@ fn a_trace_can_be_had_whole_and_by_rank_and_carries_its_window() {
     assert_eq!(whole["metadata"]["capture_id"], id.as_str());
     assert_eq!(whole["metadata"]["complete"], true);
     let refused = trace("&rank=9");
-    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert_eq!(refused.status, 404, "{}", refused.body);
     // The compressed one is the file that the export wrote, named as the caller wished.
     let artifact = sidecar.capture(&id)["artifacts"][0]["name"].as_str().unwrap().to_owned();
     assert!(artifact.starts_with("nightly-") && artifact.ends_with(".trace.json.gz"), "{artifact}");
