@@ -54,7 +54,20 @@ def end(engine, segments):
 
 def main():
     options = options_of()
-    ranks, work = options.tensor_parallel_size, options.work
+    # nsys 2022.4 was seen not to come back from the end of its range for a minute, where vLLM had all cores. The capture goes on
+    # without it and says so, which is checked; what nsys is to write then is looked for in a second run.
+    for turn in ("first", "second"):
+        work = os.path.join(options.work, turn)
+        os.makedirs(work)
+        if sliced_by_nsys(options, work):
+            return
+        print(f"  in the {turn} run nsys did not let go of the engine, as the capture said", flush=True)
+    check.fail("nsys did not let go of the engine in two runs")
+
+
+def sliced_by_nsys(options, work):
+    """A window in nsys's report; ``False`` if nsys did not let go of the engine."""
+    ranks = options.tensor_parallel_size
     segments = os.path.join(work, "segments")
     os.makedirs(segments, mode=0o700)
     report = Path(work, "report")
@@ -64,13 +77,19 @@ def main():
     # vLLM overwrites with the names of its processes unless setproctitle is told not to.
     spawn = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "SPT_NOENV": "1", "STEPSCOPE_DIR": segments}
     with Sidecar(options.stepscope, work, segments) as sidecar:
-        python = os.path.join(work, "venv/bin/python")
+        python = os.path.join(options.work, "venv/bin/python")
         with Engine("nsys", python, options, work, before=line, **spawn) as engine:
             eventually("the ranks are seen", lambda: len(sidecar.ranks()) == ranks, 60)
             with Traffic(engine):
-                started = sidecar.start(delay_iterations=DELAY, max_iterations=COUNT)
-                manifest = sidecar.finished(started["capture_id"])
+                capture = sidecar.start(delay_iterations=DELAY, max_iterations=COUNT)["capture_id"]
+                windows = lambda: [rank["state"] for rank in sidecar.get(f"captures/{capture}")["ranks"]]
+                eventually("the windows are closed", lambda: windows() == ["closed"] * ranks, 120)
+            # Without load: nsys, too, needs a core to come back from the end of its range.
+            manifest = sidecar.finished(capture)
             end(engine, segments)
+        if any("had not let go of the engine" in what for what in manifest["missing"]):
+            check.assertIs(manifest["complete"], False, manifest)
+            return False
         check.assertIs(manifest["complete"], True, manifest)
         check.assertTrue(manifest["ranks"][0]["profiler"]["capture_range"], manifest["ranks"])
         check.assertEqual([rank["iterations"] for rank in manifest["ranks"]], [COUNT] * ranks)
@@ -89,6 +108,7 @@ def main():
     sliced = [texts for texts in sliced.values() if texts]
     check.assertEqual(sorted(map(sorted, sliced)), sorted(map(sorted, wanted.values())))
     print(f"  one capture, and of each of {ranks} rank(s) exactly its {COUNT} iterations, named as in the ledger", flush=True)
+    return True
 
 
 if __name__ == "__main__":
