@@ -159,12 +159,13 @@ impl Manager {
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
             let now = Instant::now();
-            if now >= due {
+            let is_due = now >= due;
+            if is_due {
                 self.turn(now);
-                due = now + self.pause();
             }
-            // A capture may have begun.
-            due = due.min(now + self.pause());
+            let next = now + self.pause();
+            // A capture may have begun meanwhile.
+            due = if is_due { next } else { due.min(next) };
             if !self.leaving.is_empty() && self.is_at_rest() {
                 self.publish(Instant::now());
                 for reply in self.leaving.drain(..) {

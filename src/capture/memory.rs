@@ -42,8 +42,12 @@ impl Memory {
 
     /// Makes room in those rings whose records the disk does not take; `true`: for the first time.
     pub(super) fn relieve(&mut self, rings: Vec<RankRings>) -> bool {
-        let before = rings.iter().map(|rings| lock(rings).memory_bytes()).sum();
-        self.fullest = rings.iter().map(|rings| lock(rings).fullest()).fold(0.0, f64::max);
+        let mut before = 0;
+        self.fullest = 0.0;
+        for rings in rings.iter().map(lock) {
+            before += rings.memory_bytes();
+            self.fullest = self.fullest.max(rings.fullest());
+        }
         let mut room = self.limit.saturating_sub(before);
         let mut moved = 0;
         for rings in &rings {

@@ -127,21 +127,19 @@ impl Rings {
         rings: &Mutex<Self>,
         generation: u64,
         mut keep: impl FnMut(&Drained<'_>) -> Result<(), E>,
-    ) -> Result<u64, E> {
-        let mut drained = 0;
+    ) -> Result<(), E> {
         let count = lock(rings).rings.len();
         for ring in 0..count {
             loop {
                 let Some((taken, is_last)) = lock(rings).take(ring) else { break };
                 taken.each_run(generation, &mut keep)?;
-                drained += taken.records();
                 lock(rings).done(&taken);
                 if is_last {
                     break;
                 }
             }
         }
-        Ok(drained)
+        Ok(())
     }
 
     /// The oldest records of a ring that nobody took yet, and whether they were all.

@@ -37,8 +37,6 @@ def mended(name, value):
             return 0
         case "profiler":
             return "steps"
-        case "wait":
-            return min(float(value), 0.5)
         case _:
             return value
 
