@@ -68,7 +68,8 @@ def vllm_pair():
     plain, hooked_class = worker_class()(), worker_class()
     install(types.SimpleNamespace(WorkerWrapperBase=hooked_class, WorkerBase=hooked_class))
     hooked = hooked_class()
-    hooked._stepscope_steps = native.Steps(lambda _scheduled: [0, 0, 1, 1], None, print, False)
+    hooked._stepscope_steps = steps = native.Steps(lambda _scheduled: [0, 0, 1, 1], None, print, False)
+    hooked._stepscope_begin, hooked._stepscope_end = steps.begin, steps.end
     return step(plain), step(hooked)
 
 

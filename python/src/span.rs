@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::event::{Flow, Level, Number, Told};
-use crate::table::{self, Argument, NONE, shape};
+use crate::table::{self, NONE, shape};
 use crate::texts;
 use crate::tracks::{self, Left, Place, Stack};
 use crate::values::Arguments;
@@ -90,7 +90,7 @@ impl Span {
     ) {
         let entered = self.entered.fetch_sub(1, Ordering::Relaxed);
         if let Some(open) = self.take(py, entered) {
-            self.end(py, open, &[], kind);
+            self.end(py, open, kind);
         }
     }
 
@@ -172,30 +172,6 @@ impl Span {
         }
     }
 
-    /// One that is entered and left by this module alone: by [`Span::enter`] and [`Span::leave`].
-    pub(crate) fn own(name: Py<PyAny>, category: Py<PyAny>, level: u32) -> Self {
-        Self::plain(name, Some(category), level)
-    }
-
-    /// Enters it if a capture wants it.
-    #[inline]
-    pub(crate) fn enter(&self, py: Python<'_>) -> bool {
-        let recording = (table::current().recording)();
-        let is_wanted = recording != 0 && self.level <= recording as u32 & 0xff;
-        if is_wanted {
-            self.begin(py, recording >> 8);
-        }
-        is_wanted
-    }
-
-    /// Leaves it if it was entered, and tells these arguments with it. Gives the time of that, or now.
-    pub(crate) fn leave(&self, py: Python<'_>, numbers: &[Argument], failure: Option<&Bound<'_, PyAny>>) -> u64 {
-        match self.take(py, 1) {
-            Some(open) => self.end(py, open, numbers, failure),
-            None => (table::current().now)(),
-        }
-    }
-
     fn asked<'py>(&'py self, py: Python<'py>) -> Option<&'py Bound<'py, PyAny>> {
         self.track.as_ref().map(|track| track.bind(py))
     }
@@ -248,11 +224,11 @@ impl Span {
         (index < open.len()).then(|| open.remove(index))
     }
 
-    fn end(&self, py: Python<'_>, open: Open, numbers: &[Argument], failure: Option<&Bound<'_, PyAny>>) -> u64 {
+    fn end(&self, py: Python<'_>, open: Open, failure: Option<&Bound<'_, PyAny>>) {
         let end = (table::current().now)();
         let left = open.stack.leave(open.place);
         if (table::current().recording)() >> 8 != open.generation {
-            return end;
+            return;
         }
         let failure = failure.and_then(|kind| kind.getattr(intern!(py, "__name__")).ok());
         let (shape, depth) = match left {
@@ -276,8 +252,7 @@ impl Span {
             ..Told::NOTHING
         };
         if self.arguments.is_none() && open.arguments.is_none() && failure.is_none() {
-            told.tell(numbers);
-            return end;
+            return told.tell(&[]);
         }
         let mut arguments = Arguments::new();
         if let Some(given) = &self.arguments {
@@ -291,7 +266,6 @@ impl Span {
             arguments.push(texts::handle(intern!(py, "error").as_any()), &name);
         }
         told.tell(arguments.get());
-        end
     }
 }
 

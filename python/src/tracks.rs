@@ -7,7 +7,7 @@
 //! Tasks are told from each other by their address and a weak reference, so that nothing keeps a task alive; those that are
 //! gone are swept out when there are many.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +45,13 @@ struct Spans {
     places: Vec<Place>,
     /// How many ever were.
     entered: u64,
+}
+
+impl Spans {
+    /// How many of this capture are open.
+    fn around(&self, generation: u64) -> u16 {
+        self.places.iter().filter(|other| other.generation == generation).count() as u16
+    }
 }
 
 /// A span that is open.
@@ -98,8 +105,9 @@ impl Stack {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.places.last() == Some(&place) {
             open.places.pop();
-            let around = open.places.iter().filter(|other| other.generation == place.generation).count();
-            return Left::InTurn(around as u16);
+            let around = open.around(place.generation);
+            let own = if self.number == 0 { STRETCHES.with(|stretches| stretches.open.get()) } else { 0 };
+            return Left::InTurn(around.saturating_add(own));
         }
         open.places.retain(|other| *other != place);
         Left::OutOfTurn
@@ -147,7 +155,15 @@ struct Tasks {
     many: usize,
 }
 
+/// The plugin's own spans of a thread ([`crate::vllm`]).
+struct Stretches {
+    open: Cell<u16>,
+    /// The thread has its name.
+    is_named: Cell<bool>,
+}
+
 thread_local! {
+    static STRETCHES: Stretches = const { Stretches { open: Cell::new(0), is_named: Cell::new(false) } };
     static OWN: RefCell<Option<Arc<Stack>>> = const { RefCell::new(None) };
     static TASKS: RefCell<Tasks> = RefCell::new(Tasks::default());
 }
@@ -176,6 +192,30 @@ pub(crate) fn number(py: Python<'_>, asked: Option<&Bound<'_, PyAny>>, recording
         return 0;
     }
     current(py, asked).number(recording >> 8)
+}
+
+/// A span of the plugin's own begins on this thread's track.
+#[inline]
+pub(crate) fn stretch_begins(py: Python<'_>) {
+    STRETCHES.with(|stretches| {
+        stretches.open.set(stretches.open.get().saturating_add(1));
+        if !stretches.is_named.replace(true) {
+            of_thread(py);
+        }
+    });
+}
+
+/// One ends. Gives the number of spans around it, of this capture.
+#[inline]
+pub(crate) fn stretch_ends(generation: u64) -> u16 {
+    let own = STRETCHES.with(|stretches| {
+        stretches.open.set(stretches.open.get().saturating_sub(1));
+        stretches.open.get()
+    });
+    let around = |stack: &Arc<Stack>| stack.open.lock().unwrap_or_else(PoisonError::into_inner).around(generation);
+    own.saturating_add(
+        OWN.with(|stack| stack.try_borrow().ok().and_then(|stack| stack.as_ref().map(around))).unwrap_or(0),
+    )
 }
 
 fn of_thread(py: Python<'_>) -> Arc<Stack> {

@@ -7,12 +7,11 @@ and has its own place.
 
 import functools
 import inspect
-import keyword
 import os
-import types
 
 from stepscope import _stream
 from stepscope._agent import native
+from stepscope._parameters import parameters_of
 
 #: ``STEPSCOPE_IDENTITY_NO_BATCH``.
 NO_BATCH = 1
@@ -96,7 +95,7 @@ def wrap(function, source: Source):
 
     if inspect.iscoroutinefunction(function):
         iteration = _wrap_coroutine(function, source)
-    elif (parameters := _parameters(function)) is not None:
+    elif (parameters := parameters_of(function, RESERVED)) is not None:
         iteration = _wrap_exactly(function, source, *parameters)
     else:
         iteration = _wrap_variadic(function, source)
@@ -140,6 +139,8 @@ def no_iteration(function, _inside, arguments, keywords):
     return function(*arguments, **keywords)
 
 
+#: Names that ``EXACT`` has for itself.
+RESERVED = ("_function", "_source", "_begin", "_end")
 #: A wrapper with the function's own parameters: passing any arguments on would cost as much again as all the rest.
 EXACT = """
 def make(_function, _source, _end):
@@ -167,22 +168,3 @@ def _wrap_exactly(function, source: Source, parameters: str, arguments: str):
     iteration.__defaults__ = function.__defaults__
     iteration.__kwdefaults__ = function.__kwdefaults__ and dict(function.__kwdefaults__)
     return iteration
-
-
-def _parameters(function) -> "tuple[str, str] | None":
-    """The parameters of a plain function without ``*args`` and ``**kwargs``, as they are declared and as they are passed
-    on, defaults aside; None for any other callable.
-    """
-    code = getattr(function, "__code__", None)
-    if not isinstance(function, types.FunctionType) or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
-        return None
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    reserved = ("_function", "_source", "_begin", "_end")
-    if any(not name.isidentifier() or keyword.iskeyword(name) or name in reserved for name in names):
-        return None
-    positional, named = list(names[: code.co_argcount]), names[code.co_argcount :]
-    arguments = positional + [f"{name}={name}" for name in named]
-    if code.co_posonlyargcount:
-        positional.insert(code.co_posonlyargcount, "/")
-    parameters = positional + (["*", *named] if named else [])
-    return ", ".join(parameters), ", ".join(arguments)

@@ -19,7 +19,7 @@ use super::capability;
 use super::cuda::driver::{Stream, driver};
 use super::cuda::events::DeviceTimes;
 use super::edges::{self, Closing};
-use super::nvtx::client::client;
+use super::nvtx::client::{Client, client};
 use super::nvtx::range;
 use super::profiler::{self, Caller};
 use super::state::{HOT, Joined, fall_quiet};
@@ -44,8 +44,9 @@ pub(super) struct Window {
     lease_seen_ticks: u64,
 }
 
-/// How often the hook and the recorder look at the lease: under a millisecond of a processor's time stamps, tens of a slow counter's.
-pub(super) const LEASE_LOOK_TICKS: u64 = 1 << 20;
+/// How often the hook and the recorder look at the lease: some milliseconds of a processor's time stamps, a third of a second of
+/// the slowest counters. Not at each iteration: the system's clock is far away from all else that is touched.
+pub(super) const LEASE_LOOK_TICKS: u64 = 1 << 23;
 
 const NOTHING: Parameters = Parameters {
     generation: 0,
@@ -112,6 +113,8 @@ impl Window {
     }
 
     /// A new generation: whatever an older one opened is closed first. While the helper is at it, the next step tries again.
+    #[cold]
+    #[inline(never)]
     fn take_up(&mut self, joined: &'static Joined, parameters: Parameters) {
         let status = joined.segment.status();
         let gate = &status.gate;
@@ -157,6 +160,7 @@ impl Window {
 
     /// This rank makes its session's calls: starts the profiler when its iteration has come, and stops it once nobody needs
     /// it any more.
+    #[inline(never)]
     fn lead(&mut self, joined: &'static Joined, n: u64) {
         let Parameters { generation, first_iteration, profiler_iteration, .. } = self.parameters;
         let control = joined.segment.control();
@@ -193,12 +197,7 @@ impl Window {
             State::Armed if close_last < first_iteration => self.never_opens(joined, cause),
             State::Armed if n < first_iteration => false,
             State::Armed if n > first_iteration => self.never_opens(joined, Cause::Missed),
-            State::Armed => {
-                if monotonic_ns() > control.lease_deadline_ns.load(Ordering::Relaxed) {
-                    return self.never_opens(joined, Cause::Lease);
-                }
-                edges::open(joined, &self.parameters)
-            }
+            State::Armed => self.opens(joined),
             State::Open if n > last_iteration.min(close_last) => {
                 // Lowered after the iteration before this one had looked.
                 self.close_at(joined, n - 1, last_iteration, close_last, cause);
@@ -217,13 +216,27 @@ impl Window {
         }
     }
 
+    /// The window's first iteration begins: it opens, if anybody is there to close it.
+    #[cold]
+    #[inline(never)]
+    fn opens(&mut self, joined: &'static Joined) -> bool {
+        if monotonic_ns() > joined.segment.control().lease_deadline_ns.load(Ordering::Relaxed) {
+            return self.never_opens(joined, Cause::Lease);
+        }
+        edges::open(joined, &self.parameters)
+    }
+
     /// Steps are cheap again, unless this rank's profiler waits to be released.
+    #[cold]
+    #[inline(never)]
     fn fall_quiet(&self, joined: &Joined) {
         if !profiler::is_on(joined, self.parameters.generation) {
             fall_quiet(joined, self.parameters.generation);
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn never_opens(&mut self, joined: &'static Joined, cause: Cause) -> bool {
         let generation = self.parameters.generation;
         let status = joined.segment.status();
@@ -242,8 +255,16 @@ impl Window {
         self.batch = batch;
         self.flags = (self.flags & !flags::NO_BATCH) | extra;
         self.tells_batch = true;
-        if let (Some(client), false) = (client(), self.ranged) {
-            range::begin_iteration(client, self.iteration, &batch, extra & flags::DUMMY != 0);
+        if let Some(client) = client() {
+            self.begin_range(joined, client, extra & flags::DUMMY != 0);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_range(&mut self, joined: &Joined, client: &Client, dummy: bool) {
+        if !self.ranged {
+            range::begin_iteration(client, self.iteration, &self.batch, dummy);
             self.ranged = true;
             self.tell_ranged(joined);
         }
@@ -259,8 +280,9 @@ impl Window {
         }
     }
 
-    fn end_range(&mut self, joined: &Joined) {
-        let Some(client) = client() else { return };
+    #[cold]
+    #[inline(never)]
+    fn end_range(&mut self, joined: &Joined, client: &Client) {
         if !self.ranged {
             // No batch came: from now on its ranges do not wait for one.
             self.tells_batch = false;
@@ -280,7 +302,9 @@ impl Window {
     /// The iteration that lies in the window ends: records it, and closes if it was the last.
     pub(super) fn end(&mut self, joined: &'static Joined) {
         let end_ticks = joined.clock.ticks();
-        self.end_range(joined);
+        if let Some(client) = client() {
+            self.end_range(joined, client);
+        }
         HOT.engaged.store(0, Ordering::Relaxed);
         if self.outside {
             return;
@@ -343,6 +367,8 @@ impl Window {
     }
 
     /// Closes after iteration `ended`, of which those beyond the agreed last one are trimmed.
+    #[cold]
+    #[inline(never)]
     fn close_at(&mut self, joined: &'static Joined, ended: u64, last: u64, close_last: u64, cause: Cause) {
         let generation = self.parameters.generation;
         if edges::claim_closing(joined.segment.status(), generation) {
@@ -355,6 +381,8 @@ impl Window {
     }
 
     /// Closes what this thread has claimed: waits for the device if that was asked for, and lets every record go.
+    #[cold]
+    #[inline(never)]
     fn close(&mut self, joined: &'static Joined, generation: u64, cause: Cause, last_iteration: u64, overrun: u64) {
         let profiler = self.parameters.profiler;
         let at = joined.clock.anchor();

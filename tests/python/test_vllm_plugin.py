@@ -77,7 +77,7 @@ for step in range(1, 9):
 w.profile(False, None)
 print(sorted(vars(w)))
 """
-        plain = "['_stepscope_steps', 'vllm_config', 'worker']"
+        plain = "['_stepscope_begin', '_stepscope_end', '_stepscope_steps', 'vllm_config', 'worker']"
         steps = [f"step {step}" for step in range(1, 9)]
         start = "profile True p [('delay_iterations', 0), ('max_iterations', 0)]"
         stop = "profile False None []"

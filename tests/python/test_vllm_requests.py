@@ -106,6 +106,28 @@ print([record["moment"] for record in seen.drain() if record["kind"] == "request
 """)
         self.assertEqual(out, ["arrived queued scheduled ['chunked']", "['first_token', 'last_token', 'finished'] {}"])
 
+    def test_its_spans_and_an_engines_own_are_nested_in_each_other(self):
+        out = self.engine("""
+class Custom(AsyncScheduler):
+    def schedule(self, throttle_prefills=False):
+        with stepscope.span("around"):
+            return super().schedule(throttle_prefills)
+custom = Custom(config(), 2)
+seen = segment.own()
+seen.start()
+custom.add_request(Request("a"))
+class Slow(list):
+    def pop(self, index):
+        with stepscope.span("inside"):
+            return super().pop(index)
+custom.waiting = Slow(custom.waiting)
+custom.schedule()
+with stepscope.span("behind"):
+    pass
+print([(event["name"], event["depth"]) for event in seen.events("span")])
+""")
+        self.assertEqual(out, ["[('inside', 2), ('schedule', 1), ('around', 0), ('behind', 0)]"])
+
     def test_a_request_given_up_is_aborted_wherever_it_stands(self):
         out = self.engine("""
 s = engine(slots=1)
@@ -323,12 +345,12 @@ async def main():
     told = lives(records)
     print({name: words(moments) for name, moments in told.items()}, told["cmpl-1-0-abcd"][0]["prompt"], told["cmpl-1-0-abcd"][-1]["output"])
     spans = [event for event in records if event["kind"] == "event"]
-    print([(span["name"], span["arguments"]) for span in spans], outputs._stepscope_finished)
+    print([(span["name"], span["arguments"]) for span in spans])
 asyncio.run(main())
 """)
         self.assertEqual(out[0], "2 api server vllm-77 ['cmpl-1-0-abcd']")
         self.assertEqual(out[1], "{'cmpl-1-0-abcd': 'arrived last_token finished'} 9 2")
-        self.assertEqual(out[2], "[('process_outputs', {'outputs': 2}), ('process_outputs', {'outputs': 1})] None")
+        self.assertEqual(out[2], "[('process_outputs', {'outputs': 2}), ('process_outputs', {'outputs': 1})]")
 
     def test_the_loops_lag_is_sampled_by_no_task_and_ends_with_the_engine(self):
         out = self.front("""

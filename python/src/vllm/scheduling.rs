@@ -11,28 +11,32 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use crate::event::Told;
-use crate::recorder::monotonic_ns;
-use crate::span::Span;
+use crate::recorder::{self, monotonic_ns};
 use crate::table::{self, Argument, shape};
 use crate::texts;
+
+use super::stretch::Stretch;
 
 /// Iterations after which the counts are asked for although nothing was seen.
 const LOOKED_AT: u64 = 32;
 /// What no number of free blocks is.
 const UNKNOWN: u64 = u64::MAX;
 
+/// What [`Scheduling::scheduled`] answers, or both.
+const NEWS: u32 = 1;
+const COUNTS: u32 = 2;
+
 /// What is kept of one scheduler.
 #[pyclass(frozen, module = "stepscope")]
 pub(crate) struct Scheduling {
-    schedule: Span,
-    update: Span,
+    schedule: Stretch,
+    update: Stretch,
     keys: [u64; 2],
     category: u64,
     gap: Counter,
     counters: [Counter; 3],
     /// The capture that all of this is of.
     capture: AtomicU64,
-    began_ticks: AtomicU64,
     /// When `schedule` returned; 0: without work, or not in this capture.
     returned_ticks: AtomicU64,
     /// Of the capture.
@@ -72,18 +76,18 @@ impl Counter {
 #[pymethods]
 impl Scheduling {
     #[new]
-    fn new(py: Python<'_>, category: Py<PyAny>, level: u32) -> Self {
-        let span = |name: &Bound<'_, PyAny>| Span::own(name.clone().unbind(), category.clone_ref(py), level);
+    fn new(category: &Bound<'_, PyAny>, level: u32) -> Self {
+        let py = category.py();
+        let span = |name: &Bound<'_, PyAny>| Stretch::new(name, category, level);
         let key = |name: &Bound<'_, PyAny>| texts::handle(name);
         Self {
             schedule: span(intern!(py, "schedule").as_any()),
             update: span(intern!(py, "update_from_output").as_any()),
             keys: [key(intern!(py, "tokens").as_any()), key(intern!(py, "requests").as_any())],
-            category: texts::handle(category.bind(py)),
+            category: texts::handle(category),
             gap: Counter::new(py, "step gap ms"),
             counters: ["requests running", "requests waiting", "kv cache use"].map(|name| Counter::new(py, name)),
             capture: AtomicU64::new(0),
-            began_ticks: AtomicU64::new(0),
             returned_ticks: AtomicU64::new(0),
             ms_per_tick: AtomicU64::new(0),
             changed: AtomicBool::new(true),
@@ -97,7 +101,7 @@ impl Scheduling {
     /// Before each `schedule`. 0: nobody captures. 1: its span is open. 2: and a new capture knows nothing of what is in
     /// flight.
     fn begin(&self, py: Python<'_>) -> u32 {
-        let recording = (table::current().recording)();
+        let recording = recorder::recording();
         if recording == 0 {
             return 0;
         }
@@ -105,44 +109,64 @@ impl Scheduling {
         if is_new {
             self.take_up(recording >> 8);
         }
-        self.began_ticks.store((table::current().now)(), Ordering::Relaxed);
-        self.schedule.enter(py);
+        self.schedule.begin(py, recording);
         1 + u32::from(is_new)
     }
 
-    /// `schedule` has returned a batch of so many tokens and requests, of which some are new or resumed, or none is (`news`).
-    fn scheduled(&self, scheduler: &Bound<'_, PyAny>, tokens: u64, requests: u64, news: bool) -> PyResult<()> {
-        let py = scheduler.py();
-        let arguments = [Argument::unsigned(self.keys[0], tokens), Argument::unsigned(self.keys[1], requests)];
-        let now = self.schedule.leave(py, &arguments, None);
-        let returned = self.returned_ticks.swap(if tokens > 0 { now } else { 0 }, Ordering::Relaxed);
+    /// `schedule` has returned this batch, in a capture. 1: some of it is new or resumed. 2: the counts may have changed, which
+    /// `count` then tells. 3: both.
+    #[pyo3(signature = (output, /))]
+    fn scheduled(&self, output: &Bound<'_, PyAny>) -> PyResult<u32> {
+        let py = output.py();
+        let tokens = output.getattr(intern!(py, "total_num_scheduled_tokens"))?.extract()?;
+        let requests = output.getattr(intern!(py, "num_scheduled_tokens"))?.len()? as u64;
+        let ran =
+            self.schedule.end(&[Argument::unsigned(self.keys[0], tokens), Argument::unsigned(self.keys[1], requests)]);
+        let returned = self.returned_ticks.load(Ordering::Relaxed);
+        self.returned_ticks.store(if tokens > 0 { ran.end } else { 0 }, Ordering::Relaxed);
         if tokens > 0 && returned != 0 {
-            let gap = self.began_ticks.load(Ordering::Relaxed).saturating_sub(returned);
             let ms_per_tick = f64::from_bits(self.ms_per_tick.load(Ordering::Relaxed));
-            self.gap.tell(self.category, gap as f64 * ms_per_tick);
+            self.gap.tell(self.category, ran.begin.saturating_sub(returned) as f64 * ms_per_tick);
         }
-        if self.may_have_changed(scheduler, requests) || news {
-            self.count(scheduler)?;
+        let resumed = || output.getattr(intern!(py, "scheduled_cached_reqs"))?.getattr(intern!(py, "resumed_req_ids"));
+        let news = output.getattr(intern!(py, "scheduled_new_reqs"))?.is_truthy()? || resumed()?.is_truthy()?;
+        let counts = self.may_have_changed(py, requests) || news;
+        Ok((u32::from(news) * NEWS) | (u32::from(counts) * COUNTS))
+    }
+
+    /// Tells what the scheduler stands at, where it has changed.
+    #[pyo3(signature = (scheduler, /))]
+    fn count(&self, scheduler: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = scheduler.py();
+        let queue = self.queue.get_or_init(py, || {
+            let pool = scheduler.getattr("kv_cache_manager").and_then(|manager| manager.getattr("block_pool"));
+            pool.and_then(|pool| pool.getattr("free_block_queue")).ok().map(Bound::unbind)
+        });
+        self.free_blocks.store(free_blocks(py, queue.as_ref()), Ordering::Relaxed);
+        let (running, waiting): (f64, f64) = scheduler.call_method0(intern!(py, "get_request_counts"))?.extract()?;
+        let used: f64 = scheduler.call_method0(intern!(py, "get_kv_cache_usage"))?.extract()?;
+        for (counter, value) in self.counters.iter().zip([running, waiting, used]) {
+            counter.tell_change(self.category, value);
         }
         Ok(())
     }
 
     /// `schedule` or `update_from_output` raised.
+    #[pyo3(signature = (error, /))]
     fn failed(&self, error: &Bound<'_, PyAny>) {
-        let kind = error.get_type();
-        for span in [&self.update, &self.schedule] {
-            span.leave(error.py(), &[], Some(kind.as_any()));
-        }
+        self.update.fail(error);
+        self.schedule.fail(error);
     }
 
-    /// Before each `update_from_output`: whether a capture wants its span, which is open then.
+    /// Before an `update_from_output` in a capture: whether its span is open.
     fn updates(&self, py: Python<'_>) -> bool {
-        self.update.enter(py)
+        let recording = recorder::recording();
+        recording != 0 && self.update.begin(py, recording)
     }
 
     /// Behind it.
-    fn updated(&self, py: Python<'_>) {
-        self.update.leave(py, &[], None);
+    fn updated(&self) {
+        self.update.end(&[]);
     }
 
     /// A request came, went or was put back.
@@ -167,8 +191,8 @@ impl Scheduling {
         self.ms_per_tick.store((1e3 / ticks.max(1) as f64).to_bits(), Ordering::Relaxed);
     }
 
-    fn may_have_changed(&self, scheduler: &Bound<'_, PyAny>, requests: u64) -> bool {
-        let free_blocks = self.free_blocks_of(scheduler);
+    fn may_have_changed(&self, py: Python<'_>, requests: u64) -> bool {
+        let free_blocks = self.queue.get(py).map_or(UNKNOWN, |queue| free_blocks(py, queue.as_ref()));
         let before = (self.requests.load(Ordering::Relaxed), self.free_blocks.load(Ordering::Relaxed));
         let since = self.since_look.load(Ordering::Relaxed).wrapping_add(1);
         let may = before != (requests, free_blocks)
@@ -178,29 +202,13 @@ impl Scheduling {
         self.since_look.store(if may { 0 } else { since }, Ordering::Relaxed);
         if may {
             self.requests.store(requests, Ordering::Relaxed);
-            self.free_blocks.store(free_blocks, Ordering::Relaxed);
             self.changed.store(false, Ordering::Relaxed);
         }
         may
     }
+}
 
-    fn free_blocks_of(&self, scheduler: &Bound<'_, PyAny>) -> u64 {
-        let py = scheduler.py();
-        let queue = self.queue.get_or_init(py, || {
-            let pool = scheduler.getattr("kv_cache_manager").and_then(|manager| manager.getattr("block_pool"));
-            pool.and_then(|pool| pool.getattr("free_block_queue")).ok().map(Bound::unbind)
-        });
-        let free = queue.as_ref().and_then(|queue| queue.bind(py).getattr(intern!(py, "num_free_blocks")).ok());
-        free.and_then(|free| free.extract().ok()).unwrap_or(UNKNOWN)
-    }
-
-    fn count(&self, scheduler: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = scheduler.py();
-        let (running, waiting): (f64, f64) = scheduler.call_method0(intern!(py, "get_request_counts"))?.extract()?;
-        let used: f64 = scheduler.call_method0(intern!(py, "get_kv_cache_usage"))?.extract()?;
-        for (counter, value) in self.counters.iter().zip([running, waiting, used]) {
-            counter.tell_change(self.category, value);
-        }
-        Ok(())
-    }
+fn free_blocks(py: Python<'_>, queue: Option<&Py<PyAny>>) -> u64 {
+    let free = queue.and_then(|queue| queue.bind(py).getattr(intern!(py, "num_free_blocks")).ok());
+    free.and_then(|free| free.extract().ok()).unwrap_or(UNKNOWN)
 }

@@ -4,7 +4,8 @@
 | --- | --- | --- |
 | ``worker`` | a worker: a rank | iterations, their batch and device stream, which requests each computed |
 | ``scheduler`` | the engine core: a source of spans, or the rank itself where it runs the one worker | a request's life from its arrival to its end, the queue, the cache, the gap between steps |
-| ``front_end`` | the API server: a source of spans | arrival, processing of outputs, what its stop strings end, the lag of its loop |
+| ``front_end`` | the API server: a source of spans | the lag of its loop |
+| ``outputs`` | the API server | arrival of requests, processing of outputs, what its stop strings end |
 | ``routes``, ``sidecar`` | the API server, where it is asked to | nothing: hands ``/start_profile`` and ``/stop_profile`` on to the sidecar |
 | ``state`` | each | what was hooked, and what went wrong: ``stepscope.describe()["hooks"]["vllm"]`` |
 
@@ -17,7 +18,7 @@ and said once in vLLM's log. Nothing here raises into vLLM: a hook that fails is
 """
 
 from stepscope import _import_hook
-from stepscope.vllm import front_end, scheduler, worker
+from stepscope.vllm import front_end, outputs, scheduler, worker
 from stepscope.vllm.identity import identity
 from stepscope.vllm.state import plugin
 from stepscope.vllm.worker import install
@@ -28,7 +29,7 @@ __all__ = ["identity", "install", "plugin", "register"]
 PLACES = (
     (worker.MODULE, worker.install),
     (scheduler.MODULE, scheduler.install),
-    (front_end.OUTPUTS_MODULE, front_end.install_outputs),
+    (outputs.MODULE, outputs.install),
     (front_end.MODULE, front_end.install),
 )
 

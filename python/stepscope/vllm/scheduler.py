@@ -40,6 +40,8 @@ EXPECTED = {
 
 #: What ``Scheduling.begin`` says of a capture that knows nothing yet.
 NEW_CAPTURE = 2
+#: What ``Scheduling.scheduled`` says, or both.
+NEWS, COUNTS = 1, 2
 
 
 class Life:
@@ -68,12 +70,16 @@ class Life:
 class Watch:
     """What is kept of one scheduler."""
 
-    __slots__ = ("native", "course", "awaiting")
+    __slots__ = ("native", "course", "awaiting", "records", "begin", "scheduled", "updates", "updated")
 
     def __init__(self, native):
         self.native = native
-        #: What is done for each iteration.
-        self.course = native.Scheduling(CATEGORY, DETAIL)
+        #: What is done for each iteration, and its methods: to look one up costs as much as the call.
+        self.course = course = native.Scheduling(CATEGORY, DETAIL)
+        self.begin, self.scheduled = course.begin, course.scheduled
+        self.updates, self.updated = course.updates, course.updated
+        #: What ``begin`` said last.
+        self.records = 0
         #: Requests that were scheduled and have no token yet, by id.
         self.awaiting = {}
 
@@ -127,7 +133,7 @@ class Watch:
                 self.native.moments(life.id, False, [moment, at], 0, self.tokens(request, life))
             life.skips = moment == PREEMPTED
 
-    def updated(self):
+    def look_for_first_tokens(self):
         """After each ``update_from_output`` while some request awaits its first token."""
         for request_id, request in list(self.awaiting.items()):
             if request.num_output_tokens:
@@ -209,7 +215,9 @@ def _hooks(scheduler_class) -> dict:
         watch = self._stepscope_watch
         if watch is None:
             return schedule(self, throttle_prefills)
-        records = watch.course.begin()
+        # Not called where they are looked up: Python would look for methods.
+        begin = watch.begin
+        records = watch.records = begin()
         if records == NEW_CAPTURE:
             try:
                 watch.took_up(self)
@@ -221,11 +229,15 @@ def _hooks(scheduler_class) -> dict:
             watch.course.failed(error)
             raise
         try:
-            news = bool(output.scheduled_new_reqs or output.scheduled_cached_reqs.resumed_req_ids)
             if records:
-                tokens, requests = output.total_num_scheduled_tokens, len(output.num_scheduled_tokens)
-                watch.course.scheduled(self, tokens, requests, news)
-            if news:
+                scheduled = watch.scheduled
+                told = scheduled(output)
+                if told:
+                    if told & COUNTS:
+                        watch.course.count(self)
+                    if told & NEWS:
+                        watch.run(self, output)
+            elif output.scheduled_new_reqs or output.scheduled_cached_reqs.resumed_req_ids:
                 watch.run(self, output)
         except Exception as error:
             plugin.problem("schedule", error)
@@ -235,18 +247,20 @@ def _hooks(scheduler_class) -> dict:
         watch = self._stepscope_watch
         if watch is None:
             return update(self, scheduler_output, model_runner_output)
-        if watch.course.updates():
+        updates = watch.updates
+        if watch.records and updates():
             try:
                 outputs = update(self, scheduler_output, model_runner_output)
             except BaseException as error:
                 watch.course.failed(error)
                 raise
-            watch.course.updated()
+            updated = watch.updated
+            updated()
         else:
             outputs = update(self, scheduler_output, model_runner_output)
         if watch.awaiting:
             try:
-                watch.updated()
+                watch.look_for_first_tokens()
             except Exception as error:
                 plugin.problem("update_from_output", error)
         return outputs

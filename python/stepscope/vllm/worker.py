@@ -43,7 +43,8 @@ def install(worker_base) -> None:
             plugin.hooks = "off"
             raise TypeError(f"this vLLM's {method!r} does not take {arguments}: no steps will be seen")
     hooks = _hooks(wrapper_class)
-    wrapper_class._stepscope_steps = None
+    # Of a rank: its iterations, what begins one and what ends one: to look a method up costs as much as its call.
+    wrapper_class._stepscope_steps = wrapper_class._stepscope_begin = wrapper_class._stepscope_end = None
     for name, hook in hooks.items():
         setattr(wrapper_class, name, hook)
     plugin.hooks = "installed"
@@ -62,31 +63,32 @@ def _hooks(wrapper_class) -> dict:
         try:
             joined = _become_rank(self)
             if joined is not None:
-                self._stepscope_steps, ends_alone = joined
+                steps, ends_alone = joined
+                self._stepscope_end, self._stepscope_begin, self._stepscope_steps = steps.end, steps.begin, steps
         except Exception as error:
             plugin.problem("join", error)
         return result
 
     def hooked_execute_model(self, scheduler_output):
-        steps = self._stepscope_steps
-        if steps is None or not steps.begin(scheduler_output):
+        begin = self._stepscope_begin
+        if begin is None or not begin(scheduler_output):
             return execute(self, scheduler_output)
         try:
             output = execute(self, scheduler_output)
         except BaseException:
-            steps.end()
+            self._stepscope_end()
             raise
         if output is not None or ends_alone:
-            steps.end()
+            self._stepscope_end()
         return output  # if it is none, sample_tokens follows
 
     def hooked_sample_tokens(self, grammar_output):
         try:
             return sample(self, grammar_output) if sample else self.worker.sample_tokens(grammar_output)
         finally:
-            steps = self._stepscope_steps
-            if steps is not None:
-                steps.end()
+            end = self._stepscope_end
+            if end is not None:
+                end()
 
     def hooked_execute_dummy_batch(self, *args, **kwargs):
         steps = self._stepscope_steps
@@ -110,7 +112,7 @@ def _hooks(wrapper_class) -> dict:
 
     def hooked_shutdown(self, *args, **kwargs):
         if self._stepscope_steps is not None:
-            self._stepscope_steps = None
+            self._stepscope_begin = self._stepscope_end = self._stepscope_steps = None
             plugin.released()
             plugin.native.leave()
         return shut_down(self, *args, **kwargs)

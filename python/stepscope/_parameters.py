@@ -1,0 +1,23 @@
+"""The parameters of a function, for a wrapper that has the same ones: to pass any arguments on costs more than all else."""
+
+import inspect
+import keyword
+import types
+
+
+def parameters_of(function, reserved: tuple) -> "tuple[str, str] | None":
+    """The parameters of a plain function without ``*args`` and ``**kwargs``, as they are declared and as they are passed
+    on, defaults aside; None for any other callable, and for one with a parameter of a reserved name.
+    """
+    code = getattr(function, "__code__", None)
+    if not isinstance(function, types.FunctionType) or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        return None
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    if any(not name.isidentifier() or keyword.iskeyword(name) or name in reserved for name in names):
+        return None
+    positional, named = list(names[: code.co_argcount]), names[code.co_argcount :]
+    arguments = positional + [f"{name}={name}" for name in named]
+    if code.co_posonlyargcount:
+        positional.insert(code.co_posonlyargcount, "/")
+    parameters = positional + (["*", *named] if named else [])
+    return ", ".join(parameters), ", ".join(arguments)

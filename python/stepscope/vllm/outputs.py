@@ -1,0 +1,134 @@
+"""The API server's requests: when they arrive there, what processing their outputs takes, and which ones it ends.
+
+An engine core knows a request by the id that the front end made for it: the one that came in, with eight random characters
+behind it, and one more in front for each of several answers. That id is told here too.
+
+A stop string is found in here: to the engine core such a request is aborted. So it is here that it is said to be finished.
+"""
+
+import time
+from time import monotonic_ns
+
+from stepscope._parameters import parameters_of
+from stepscope.vllm.scheduler import FINISHED, LAST_TOKEN
+from stepscope.vllm.state import check, plugin
+
+MODULE = "vllm.v1.engine.output_processor"
+CATEGORY = "api server"
+DETAIL = 2
+
+EXPECTED = {
+    "add_request": ("self", "request", "prompt", "parent_req", "request_index", "queue"),
+    "_finish_request": ("self", "req_state"),
+}
+#: ``process_outputs`` with vLLM's own parameters, of which each version has others.
+PROCESS = """
+def make(_process, _calls, _finished):
+    def _begin():
+        nonlocal _begin, _end, _failed
+        calls = _calls()
+        if calls is None:
+            return False
+        _begin, _end, _failed = calls
+        return _begin()
+
+    _end = _failed = None
+
+    def hooked_process_outputs({parameters}):
+        if not _begin():
+            return _process({arguments})
+        try:
+            _outputs = _process({arguments})
+        except BaseException as _error:
+            _failed(_error)
+            raise
+        _end(len(engine_core_outputs))
+        if _outputs.reqs_to_abort or _finished:
+            _ended(_outputs.reqs_to_abort, _finished)
+        return _outputs
+
+    return hooked_process_outputs
+"""
+#: Names that it has for itself.
+RESERVED = ("_process", "_calls", "_finished", "_begin", "_end", "_failed", "_outputs", "_error", "_ended")
+
+
+def install(module) -> None:
+    """Puts the hooks on ``OutputProcessor``; none at all if it is not what we know."""
+    processor_class = module.OutputProcessor
+    if "_stepscope_hooked" in vars(processor_class):
+        return
+    check(processor_class, EXPECTED, "arrivals and stop strings will not be seen in the API server")
+    parameters = parameters_of(vars(processor_class).get("process_outputs"), RESERVED)
+    if parameters is None or parameters[0].split(", ")[:2] != ["self", "engine_core_outputs"]:
+        raise TypeError("this vLLM's OutputProcessor.process_outputs is not known: stop strings will not be seen")
+    for name, hook in _hooks(processor_class, *parameters).items():
+        setattr(processor_class, name, hook)
+    processor_class._stepscope_hooked = True
+
+
+def _hooks(processor_class, parameters: str, arguments: str) -> dict:
+    add, finish = processor_class.add_request, processor_class._finish_request
+    process = processor_class.process_outputs
+    #: Requests that the call of ``process_outputs`` which runs has finished, by their ids.
+    finished: dict = {}
+
+    def hooked_add_request(self, request, prompt, parent_req=None, request_index=0, queue=None):
+        if plugin.native is not None and plugin.native.recording():
+            try:
+                _arrived(plugin.native, request)
+            except Exception as error:
+                plugin.problem("arrival", error)
+        return add(self, request, prompt, parent_req, request_index, queue)
+
+    def hooked_finish_request(self, req_state):
+        if plugin.native is not None and plugin.native.recording():
+            finished[req_state.request_id] = req_state
+        return finish(self, req_state)
+
+    scope = {"_ended": _ended}
+    exec(compile(PROCESS.format(parameters=parameters, arguments=arguments), __file__, "exec"), scope)
+    hooked_process_outputs = scope["make"](process, _calls, finished)
+    hooked_process_outputs.__defaults__ = process.__defaults__
+    hooked_process_outputs.__kwdefaults__ = process.__kwdefaults__ and dict(process.__kwdefaults__)
+    return {
+        "add_request": hooked_add_request,
+        "_finish_request": hooked_finish_request,
+        "process_outputs": hooked_process_outputs,
+    }
+
+
+def _calls():
+    """What begins and ends a call's span; None as long as this process has not joined."""
+    if plugin.native is None:
+        return None
+    section = plugin.native.Section("process_outputs", CATEGORY, DETAIL, "outputs")
+    return section.begin, section.end, section.failed
+
+
+def _ended(aborted, finished: dict):
+    """Behind a call that a capture has seen: these requests are about to be aborted."""
+    try:
+        for request_id in aborted:
+            _stopped(plugin.native, request_id, finished.get(request_id))
+    except Exception as error:
+        plugin.problem("stop strings", error)
+    finished.clear()
+
+
+def _arrived(native, request):
+    age_ns = int((time.time() - request.arrival_time) * 1e9)
+    prompt = request.prompt_token_ids
+    native.request(
+        request.request_id,
+        "arrived",
+        at_ns=monotonic_ns() - max(age_ns, 0),
+        prompt_tokens=0 if prompt is None else len(prompt),
+    )
+
+
+def _stopped(native, request_id, state):
+    """Its stop string came: the engine core is about to be told to abort it."""
+    detokenizer = getattr(state, "detokenizer", None)
+    tokens, now = detokenizer.num_output_tokens() if detokenizer else 0, monotonic_ns()
+    native.moments(request_id, True, [LAST_TOKEN, now, FINISHED, now], 0, (0, tokens, 0))
