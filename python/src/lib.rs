@@ -7,6 +7,7 @@ mod event;
 mod functions;
 mod library;
 mod names;
+mod quick;
 mod recorder;
 mod span;
 mod table;
@@ -20,6 +21,13 @@ use pyo3::prelude::*;
 /// The native half of the package `stepscope`.
 #[pymodule(gil_used = false)]
 mod _stepscope {
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn begin(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::quick::install(module)
+    }
+
     #[pymodule_export]
     use super::functions::{
         available, claim_steps, describe, iterate, join, leave, library_path, load, reason, step_batch, step_begin,

@@ -59,18 +59,24 @@ impl Entry {
 /// The handle of a text; what is no text is known by what it says of itself. 0: no room.
 #[inline]
 pub(crate) fn handle(object: &Bound<'_, PyAny>) -> u64 {
-    let address = object.as_ptr() as usize;
+    known(object.as_ptr() as usize).unwrap_or_else(|| learn(object))
+}
+
+fn index_of(address: usize) -> usize {
     // Objects are 16 bytes apart.
-    let index = (address >> 4) % ENTRIES;
-    match KEPT[index].handle_of(address) {
-        Some(handle) => handle,
-        None => learn(object, index),
-    }
+    (address >> 4) % ENTRIES
+}
+
+/// The handle of the text at this address, if it stands here.
+#[inline]
+pub(crate) fn known(address: usize) -> Option<u64> {
+    KEPT[index_of(address)].handle_of(address)
 }
 
 #[cold]
 #[inline(never)]
-fn learn(object: &Bound<'_, PyAny>, index: usize) -> u64 {
+fn learn(object: &Bound<'_, PyAny>) -> u64 {
+    let index = index_of(object.as_ptr() as usize);
     let handle = values::text_of(object, intern);
     let Ok(text) = object.cast_exact::<PyString>() else { return handle };
     if handle != 0 && text.len().is_ok_and(|length| length <= LONGEST_KEPT) {

@@ -1,13 +1,14 @@
 //! Which track an event is on, and the spans that are open there.
 //!
-//! A thread has a track, an asyncio task has one of its own, and so has whatever a program calls one. Spans of a track are
+//! A thread has a track, an asyncio task has one of its own, and so has whatever a program calls one. The plugin's own spans
+//! ([`crate::vllm`]) are on their thread's, whatever task runs. Spans of a track are
 //! nested or disjoint: one that is left out of turn, or elsewhere than it was entered, is told as a duration, which may
 //! overlap anything. Only asked while a capture records.
 //!
 //! Tasks are told from each other by their address and a weak reference, so that nothing keeps a task alive; those that are
 //! gone are swept out when there are many.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,18 +48,11 @@ struct Spans {
     entered: u64,
 }
 
-impl Spans {
-    /// How many of this capture are open.
-    fn around(&self, generation: u64) -> u16 {
-        self.places.iter().filter(|other| other.generation == generation).count() as u16
-    }
-}
-
 /// A span that is open.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
-    span: u64,
-    generation: u64,
+    pub(crate) span: u64,
+    pub(crate) generation: u64,
 }
 
 /// How a span was left.
@@ -105,9 +99,8 @@ impl Stack {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.places.last() == Some(&place) {
             open.places.pop();
-            let around = open.around(place.generation);
-            let own = if self.number == 0 { STRETCHES.with(|stretches| stretches.open.get()) } else { 0 };
-            return Left::InTurn(around.saturating_add(own));
+            let around = open.places.iter().filter(|other| other.generation == place.generation).count();
+            return Left::InTurn(around as u16);
         }
         open.places.retain(|other| *other != place);
         Left::OutOfTurn
@@ -155,15 +148,7 @@ struct Tasks {
     many: usize,
 }
 
-/// The plugin's own spans of a thread ([`crate::vllm`]).
-struct Stretches {
-    open: Cell<u16>,
-    /// The thread has its name.
-    is_named: Cell<bool>,
-}
-
 thread_local! {
-    static STRETCHES: Stretches = const { Stretches { open: Cell::new(0), is_named: Cell::new(false) } };
     static OWN: RefCell<Option<Arc<Stack>>> = const { RefCell::new(None) };
     static TASKS: RefCell<Tasks> = RefCell::new(Tasks::default());
 }
@@ -187,38 +172,19 @@ pub(crate) fn is_current(py: Python<'_>, asked: Option<&Bound<'_, PyAny>>, stack
 
 /// The number of the track that [`current`] would give, once this capture knows its name.
 pub(crate) fn number(py: Python<'_>, asked: Option<&Bound<'_, PyAny>>, recording: u64) -> u64 {
-    let is_threads = asked.is_none() && running_task(py).is_none();
-    if is_threads && OWN.with(|own| own.try_borrow().is_ok_and(|own| own.is_some())) {
+    if asked.is_none() && is_threads_own(py) {
         return 0;
     }
     current(py, asked).number(recording >> 8)
 }
 
-/// A span of the plugin's own begins on this thread's track.
-#[inline]
-pub(crate) fn stretch_begins(py: Python<'_>) {
-    STRETCHES.with(|stretches| {
-        stretches.open.set(stretches.open.get().saturating_add(1));
-        if !stretches.is_named.replace(true) {
-            of_thread(py);
-        }
-    });
+/// Whether the track that [`current`] would give is the thread's own, which has been asked for before.
+pub(crate) fn is_threads_own(py: Python<'_>) -> bool {
+    running_task(py).is_none() && OWN.with(|own| own.try_borrow().is_ok_and(|own| own.is_some()))
 }
 
-/// One ends. Gives the number of spans around it, of this capture.
-#[inline]
-pub(crate) fn stretch_ends(generation: u64) -> u16 {
-    let own = STRETCHES.with(|stretches| {
-        stretches.open.set(stretches.open.get().saturating_sub(1));
-        stretches.open.get()
-    });
-    let around = |stack: &Arc<Stack>| stack.open.lock().unwrap_or_else(PoisonError::into_inner).around(generation);
-    own.saturating_add(
-        OWN.with(|stack| stack.try_borrow().ok().and_then(|stack| stack.as_ref().map(around))).unwrap_or(0),
-    )
-}
-
-fn of_thread(py: Python<'_>) -> Arc<Stack> {
+/// The thread's own track, whatever task runs.
+pub(crate) fn of_thread(py: Python<'_>) -> Arc<Stack> {
     let own = OWN.with(|own| own.try_borrow().ok().and_then(|own| own.clone()));
     own.unwrap_or_else(|| {
         // The agent reads the name with the thread's first event.

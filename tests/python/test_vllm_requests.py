@@ -128,6 +128,24 @@ print([(event["name"], event["depth"]) for event in seen.events("span")])
 """)
         self.assertEqual(out, ["[('inside', 2), ('schedule', 1), ('around', 0), ('behind', 0)]"])
 
+    def test_a_span_that_is_left_out_of_turn_is_a_duration(self):
+        out = self.engine("""
+class Waiting(list):
+    def pop(self, index):
+        custom.open = stepscope.span("across").__enter__()
+        return super().pop(index)
+custom = engine()
+seen = segment.own()
+seen.start()
+custom.add_request(Request("a"))
+custom.waiting = Waiting(custom.waiting)
+output = custom.schedule()
+custom.open.__exit__()
+custom.update_from_output(output, None)
+print([(event["name"], event["shape"], event["depth"]) for event in seen.drain() if event["kind"] == "event" and event["shape"] != "counter"])
+""")
+        self.assertEqual(out, ["[('schedule', 'duration', 0), ('across', 'span', 0), ('update_from_output', 'span', 0)]"])
+
     def test_a_request_given_up_is_aborted_wherever_it_stands(self):
         out = self.engine("""
 s = engine(slots=1)
@@ -351,6 +369,38 @@ asyncio.run(main())
         self.assertEqual(out[0], "2 api server vllm-77 ['cmpl-1-0-abcd']")
         self.assertEqual(out[1], "{'cmpl-1-0-abcd': 'arrived last_token finished'} 9 2")
         self.assertEqual(out[2], "[('process_outputs', {'outputs': 2}), ('process_outputs', {'outputs': 1})]")
+
+    def test_no_request_is_kept_alive_whatever_a_capture_wants_and_however_a_call_ends(self):
+        out = self.front("""
+import gc, weakref
+async def main():
+    llm = AsyncLLM(config())
+    outputs, seen = llm.output_processor, segment.own()
+    kept = []
+    def one(name):
+        outputs.add_request(arriving(name, 9), None, None, 0, None)
+        kept.append(weakref.ref(outputs.request_states[name]))
+    seen.start(level=1)
+    one("a")
+    outputs.process_outputs([("a", "stop")])
+    seen.start(level=2)
+    one("b")
+    try:
+        outputs.process_outputs([("b", "stop"), ("unknown", "x")])
+    except KeyError as error:
+        print(repr(error))
+    one("c")
+    outputs._finish_request(outputs.request_states["c"])
+    one("d")
+    outputs.process_outputs([("d", "stop")])
+    gc.collect()
+    print([state() for state in kept])
+    print([(span["name"], span["arguments"], span["depth"]) for span in seen.events("span")])
+asyncio.run(main())
+""")
+        self.assertEqual(out[:2], ["KeyError('unknown')", "[None, None, None, None]"])
+        spans = "[('process_outputs', {'error': 'KeyError'}, 0), ('process_outputs', {'outputs': 1}, 0)]"
+        self.assertEqual(out[2:], [spans])
 
     def test_the_loops_lag_is_sampled_by_no_task_and_ends_with_the_engine(self):
         out = self.front("""

@@ -6,11 +6,11 @@
 //! | `steps` | the worker: an iteration, its batch, its requests |
 //! | `scheduling` | the engine core: spans and counters of the scheduler |
 //! | `section` | the API server: a span whose one argument is a number |
-//! | `stretch` | the span that both of these are made of |
+//! | `own_span` | the span that both of these are made of |
 //!
 //! Nothing here raises into vLLM.
 
+mod own_span;
 pub(crate) mod scheduling;
 pub(crate) mod section;
 pub(crate) mod steps;
-mod stretch;

@@ -15,28 +15,25 @@ use crate::recorder::{self, monotonic_ns};
 use crate::table::{self, Argument, shape};
 use crate::texts;
 
-use super::stretch::Stretch;
+use super::own_span::OwnSpan;
 
 /// Iterations after which the counts are asked for although nothing was seen.
 const LOOKED_AT: u64 = 32;
 /// What no number of free blocks is.
 const UNKNOWN: u64 = u64::MAX;
 
-/// What [`Scheduling::scheduled`] answers, or both.
-const NEWS: u32 = 1;
-const COUNTS: u32 = 2;
-
 /// What is kept of one scheduler.
 #[pyclass(frozen, module = "stepscope")]
 pub(crate) struct Scheduling {
-    schedule: Stretch,
-    update: Stretch,
+    schedule: OwnSpan,
+    update: OwnSpan,
     keys: [u64; 2],
     category: u64,
     gap: Counter,
     counters: [Counter; 3],
     /// The capture that all of this is of.
     capture: AtomicU64,
+    began_ticks: AtomicU64,
     /// When `schedule` returned; 0: without work, or not in this capture.
     returned_ticks: AtomicU64,
     /// Of the capture.
@@ -78,7 +75,7 @@ impl Scheduling {
     #[new]
     fn new(category: &Bound<'_, PyAny>, level: u32) -> Self {
         let py = category.py();
-        let span = |name: &Bound<'_, PyAny>| Stretch::new(name, category, level);
+        let span = |name: &Bound<'_, PyAny>| OwnSpan::new(name, category, level);
         let key = |name: &Bound<'_, PyAny>| texts::handle(name);
         Self {
             schedule: span(intern!(py, "schedule").as_any()),
@@ -88,6 +85,7 @@ impl Scheduling {
             gap: Counter::new(py, "step gap ms"),
             counters: ["requests running", "requests waiting", "kv cache use"].map(|name| Counter::new(py, name)),
             capture: AtomicU64::new(0),
+            began_ticks: AtomicU64::new(0),
             returned_ticks: AtomicU64::new(0),
             ms_per_tick: AtomicU64::new(0),
             changed: AtomicBool::new(true),
@@ -98,8 +96,7 @@ impl Scheduling {
         }
     }
 
-    /// Before each `schedule`. 0: nobody captures. 1: its span is open. 2: and a new capture knows nothing of what is in
-    /// flight.
+    /// Before each `schedule`. 0: nobody captures. 1: somebody does. 2: and a new capture knows nothing of what is in flight.
     fn begin(&self, py: Python<'_>) -> u32 {
         let recording = recorder::recording();
         if recording == 0 {
@@ -109,29 +106,35 @@ impl Scheduling {
         if is_new {
             self.take_up(recording >> 8);
         }
+        self.began_ticks.store((table::current().now)(), Ordering::Relaxed);
         self.schedule.begin(py, recording);
         1 + u32::from(is_new)
     }
 
-    /// `schedule` has returned this batch, in a capture. 1: some of it is new or resumed. 2: the counts may have changed, which
-    /// `count` then tells. 3: both.
+    /// `schedule` has returned this batch, in a capture. 1: the counts may have changed, which `count` then tells. 2: and some of
+    /// it is new or resumed.
     #[pyo3(signature = (output, /))]
     fn scheduled(&self, output: &Bound<'_, PyAny>) -> PyResult<u32> {
         let py = output.py();
-        let tokens = output.getattr(intern!(py, "total_num_scheduled_tokens"))?.extract()?;
-        let requests = output.getattr(intern!(py, "num_scheduled_tokens"))?.len()? as u64;
-        let ran =
-            self.schedule.end(&[Argument::unsigned(self.keys[0], tokens), Argument::unsigned(self.keys[1], requests)]);
+        let (tokens, requests) = match batch(output) {
+            Ok(batch) => batch,
+            Err(error) => {
+                self.schedule.end(py, &[]);
+                return Err(error);
+            }
+        };
+        let numbers = [Argument::unsigned(self.keys[0], tokens), Argument::unsigned(self.keys[1], requests)];
+        let now = self.schedule.end(py, &numbers);
         let returned = self.returned_ticks.load(Ordering::Relaxed);
-        self.returned_ticks.store(if tokens > 0 { ran.end } else { 0 }, Ordering::Relaxed);
+        self.returned_ticks.store(if tokens > 0 { now } else { 0 }, Ordering::Relaxed);
         if tokens > 0 && returned != 0 {
-            let ms_per_tick = f64::from_bits(self.ms_per_tick.load(Ordering::Relaxed));
-            self.gap.tell(self.category, ran.begin.saturating_sub(returned) as f64 * ms_per_tick);
+            let gap = self.began_ticks.load(Ordering::Relaxed).saturating_sub(returned);
+            self.gap.tell(self.category, gap as f64 * f64::from_bits(self.ms_per_tick.load(Ordering::Relaxed)));
         }
+        let may_have_changed = self.may_have_changed(py, requests);
         let resumed = || output.getattr(intern!(py, "scheduled_cached_reqs"))?.getattr(intern!(py, "resumed_req_ids"));
         let news = output.getattr(intern!(py, "scheduled_new_reqs"))?.is_truthy()? || resumed()?.is_truthy()?;
-        let counts = self.may_have_changed(py, requests) || news;
-        Ok((u32::from(news) * NEWS) | (u32::from(counts) * COUNTS))
+        Ok(if news { 2 } else { may_have_changed.into() })
     }
 
     /// Tells what the scheduler stands at, where it has changed.
@@ -160,13 +163,12 @@ impl Scheduling {
 
     /// Before an `update_from_output` in a capture: whether its span is open.
     fn updates(&self, py: Python<'_>) -> bool {
-        let recording = recorder::recording();
-        recording != 0 && self.update.begin(py, recording)
+        self.update.begin(py, recorder::recording())
     }
 
     /// Behind it.
-    fn updated(&self) {
-        self.update.end(&[]);
+    fn updated(&self, py: Python<'_>) {
+        self.update.end(py, &[]);
     }
 
     /// A request came, went or was put back.
@@ -211,4 +213,11 @@ impl Scheduling {
 fn free_blocks(py: Python<'_>, queue: Option<&Py<PyAny>>) -> u64 {
     let free = queue.and_then(|queue| queue.bind(py).getattr(intern!(py, "num_free_blocks")).ok());
     free.and_then(|free| free.extract().ok()).unwrap_or(UNKNOWN)
+}
+
+/// Tokens and requests of a batch.
+fn batch(output: &Bound<'_, PyAny>) -> PyResult<(u64, u64)> {
+    let py = output.py();
+    let tokens = output.getattr(intern!(py, "total_num_scheduled_tokens"))?.extract()?;
+    Ok((tokens, output.getattr(intern!(py, "num_scheduled_tokens"))?.len()? as u64))
 }

@@ -1,4 +1,4 @@
-//! `Section`: what the plugin has run from here to there, told with one number.
+//! `Section`: a span of the plugin's own, with one number as its argument.
 
 use pyo3::prelude::*;
 
@@ -6,12 +6,12 @@ use crate::recorder;
 use crate::table::Argument;
 use crate::texts;
 
-use super::stretch::Stretch;
+use super::own_span::OwnSpan;
 
-/// A span of the plugin's own, whose one argument is known at its end.
+/// A span whose argument is known at its end.
 #[pyclass(frozen, module = "stepscope")]
 pub(crate) struct Section {
-    stretch: Stretch,
+    span: OwnSpan,
     key: u64,
 }
 
@@ -19,24 +19,23 @@ pub(crate) struct Section {
 impl Section {
     #[new]
     fn new(name: &Bound<'_, PyAny>, category: &Bound<'_, PyAny>, level: u32, key: &Bound<'_, PyAny>) -> Self {
-        Self { stretch: Stretch::new(name, category, level), key: texts::handle(key) }
+        Self { span: OwnSpan::new(name, category, level), key: texts::handle(key) }
     }
 
     /// Whether a capture wants it: then it is open, until `end` or `failed`.
     fn begin(&self, py: Python<'_>) -> bool {
-        let recording = recorder::recording();
-        recording != 0 && self.stretch.begin(py, recording)
+        self.span.begin(py, recorder::recording())
     }
 
-    /// It ends, and its number is known.
-    #[pyo3(signature = (number, /))]
-    fn end(&self, number: u64) {
-        self.stretch.end(&[Argument::unsigned(self.key, number)]);
+    /// It ends; its number is how many of these there are.
+    #[pyo3(signature = (counted, /))]
+    fn end(&self, counted: &Bound<'_, PyAny>) {
+        self.span.end(counted.py(), &[Argument::unsigned(self.key, counted.len().unwrap_or(0) as u64)]);
     }
 
     /// It ends with an exception.
     #[pyo3(signature = (error, /))]
     fn failed(&self, error: &Bound<'_, PyAny>) {
-        self.stretch.fail(error);
+        self.span.fail(error);
     }
 }

@@ -21,9 +21,9 @@ EXPECTED = {
     "add_request": ("self", "request", "prompt", "parent_req", "request_index", "queue"),
     "_finish_request": ("self", "req_state"),
 }
-#: ``process_outputs`` with vLLM's own parameters, of which each version has others.
-PROCESS = """
-def make(_process, _calls, _finished):
+#: ``process_outputs`` with vLLM's own parameters, which differ between versions, and what it calls for each request that ends.
+HOOKS = """
+def make(_process, _finish, _calls, _aborts):
     def _begin():
         nonlocal _begin, _end, _failed
         calls = _calls()
@@ -33,24 +33,35 @@ def make(_process, _calls, _finished):
         return _begin()
 
     _end = _failed = None
+    # What the call that runs has finished, by request; None while nobody wants to know.
+    _finished = None
 
     def hooked_process_outputs({parameters}):
+        nonlocal _finished
         if not _begin():
             return _process({arguments})
+        _finished = {{}}
         try:
             _outputs = _process({arguments})
         except BaseException as _error:
+            _finished = None
             _failed(_error)
             raise
-        _end(len(engine_core_outputs))
-        if _outputs.reqs_to_abort or _finished:
-            _ended(_outputs.reqs_to_abort, _finished)
+        _ended, _finished = _finished, None
+        _end(engine_core_outputs)
+        if getattr(_outputs, "reqs_to_abort", None):
+            _aborts(_outputs.reqs_to_abort, _ended)
         return _outputs
 
-    return hooked_process_outputs
+    def hooked_finish_request(self, req_state):
+        if _finished is not None:
+            _finished[req_state.request_id] = req_state
+        return _finish(self, req_state)
+
+    return hooked_process_outputs, hooked_finish_request
 """
-#: Names that it has for itself.
-RESERVED = ("_process", "_calls", "_finished", "_begin", "_end", "_failed", "_outputs", "_error", "_ended")
+#: Names that the template uses itself.
+RESERVED = ("_process", "_finish", "_calls", "_aborts", "_begin", "_end", "_failed", "_finished", "_outputs", "_error", "_ended")
 
 
 def install(module) -> None:
@@ -68,10 +79,7 @@ def install(module) -> None:
 
 
 def _hooks(processor_class, parameters: str, arguments: str) -> dict:
-    add, finish = processor_class.add_request, processor_class._finish_request
-    process = processor_class.process_outputs
-    #: Requests that the call of ``process_outputs`` which runs has finished, by their ids.
-    finished: dict = {}
+    add, process, scope = processor_class.add_request, processor_class.process_outputs, {}
 
     def hooked_add_request(self, request, prompt, parent_req=None, request_index=0, queue=None):
         if plugin.native is not None and plugin.native.recording():
@@ -81,14 +89,8 @@ def _hooks(processor_class, parameters: str, arguments: str) -> dict:
                 plugin.problem("arrival", error)
         return add(self, request, prompt, parent_req, request_index, queue)
 
-    def hooked_finish_request(self, req_state):
-        if plugin.native is not None and plugin.native.recording():
-            finished[req_state.request_id] = req_state
-        return finish(self, req_state)
-
-    scope = {"_ended": _ended}
-    exec(compile(PROCESS.format(parameters=parameters, arguments=arguments), __file__, "exec"), scope)
-    hooked_process_outputs = scope["make"](process, _calls, finished)
+    exec(compile(HOOKS.format(parameters=parameters, arguments=arguments), "<stepscope.vllm.outputs>", "exec"), scope)
+    hooked_process_outputs, hooked_finish_request = scope["make"](process, processor_class._finish_request, _calls, _aborts)
     hooked_process_outputs.__defaults__ = process.__defaults__
     hooked_process_outputs.__kwdefaults__ = process.__kwdefaults__ and dict(process.__kwdefaults__)
     return {
@@ -106,14 +108,13 @@ def _calls():
     return section.begin, section.end, section.failed
 
 
-def _ended(aborted, finished: dict):
-    """Behind a call that a capture has seen: these requests are about to be aborted."""
+def _aborts(request_ids, finished: dict):
+    """A call that a capture has seen is about to have these requests aborted."""
     try:
-        for request_id in aborted:
+        for request_id in request_ids:
             _stopped(plugin.native, request_id, finished.get(request_id))
     except Exception as error:
         plugin.problem("stop strings", error)
-    finished.clear()
 
 
 def _arrived(native, request):

@@ -40,8 +40,8 @@ EXPECTED = {
 
 #: What ``Scheduling.begin`` says of a capture that knows nothing yet.
 NEW_CAPTURE = 2
-#: What ``Scheduling.scheduled`` says, or both.
-NEWS, COUNTS = 1, 2
+#: What ``Scheduling.scheduled`` says of a batch with new or resumed requests.
+NEWS = 2
 
 
 class Life:
@@ -70,16 +70,16 @@ class Life:
 class Watch:
     """What is kept of one scheduler."""
 
-    __slots__ = ("native", "course", "awaiting", "records", "begin", "scheduled", "updates", "updated")
+    __slots__ = ("native", "course", "awaiting", "recording", "begin", "scheduled", "updates", "updated")
 
     def __init__(self, native):
         self.native = native
-        #: What is done for each iteration, and its methods: to look one up costs as much as the call.
+        #: What is done for each iteration, and its methods: looking one up costs as much as calling it.
         self.course = course = native.Scheduling(CATEGORY, DETAIL)
         self.begin, self.scheduled = course.begin, course.scheduled
         self.updates, self.updated = course.updates, course.updated
-        #: What ``begin`` said last.
-        self.records = 0
+        #: What ``begin`` said last: an ``update_from_output`` is seen if the last ``schedule`` in front of it was.
+        self.recording = 0
         #: Requests that were scheduled and have no token yet, by id.
         self.awaiting = {}
 
@@ -188,12 +188,12 @@ def install(module) -> None:
 
 
 def _hooks(scheduler_class) -> dict:
-    begin, add, free = scheduler_class.__init__, scheduler_class.add_request, scheduler_class._free_request
+    initialise, add, free = scheduler_class.__init__, scheduler_class.add_request, scheduler_class._free_request
     schedule, update = scheduler_class.schedule, scheduler_class.update_from_output
     preempt = scheduler_class._preempt_request
 
     def hooked_init(self, *args, **kwargs):
-        begin(self, *args, **kwargs)
+        initialise(self, *args, **kwargs)
         try:
             # The workers are there: one in this process has joined as the rank that it is.
             native = plugin.joined(engine_core(self.vllm_config))
@@ -215,10 +215,10 @@ def _hooks(scheduler_class) -> dict:
         watch = self._stepscope_watch
         if watch is None:
             return schedule(self, throttle_prefills)
-        # Not called where they are looked up: Python would look for methods.
+        # Looked up first, then called: ``watch.begin()`` would search for a method.
         begin = watch.begin
-        records = watch.records = begin()
-        if records == NEW_CAPTURE:
+        recording = watch.recording = begin()
+        if recording == NEW_CAPTURE:
             try:
                 watch.took_up(self)
             except Exception as error:
@@ -229,13 +229,12 @@ def _hooks(scheduler_class) -> dict:
             watch.course.failed(error)
             raise
         try:
-            if records:
+            if recording:
                 scheduled = watch.scheduled
-                told = scheduled(output)
-                if told:
-                    if told & COUNTS:
-                        watch.course.count(self)
-                    if told & NEWS:
+                changed = scheduled(output)
+                if changed:
+                    watch.course.count(self)
+                    if changed == NEWS:
                         watch.run(self, output)
             elif output.scheduled_new_reqs or output.scheduled_cached_reqs.resumed_req_ids:
                 watch.run(self, output)
@@ -248,7 +247,7 @@ def _hooks(scheduler_class) -> dict:
         if watch is None:
             return update(self, scheduler_output, model_runner_output)
         updates = watch.updates
-        if watch.records and updates():
+        if watch.recording and updates():
             try:
                 outputs = update(self, scheduler_output, model_runner_output)
             except BaseException as error:

@@ -43,7 +43,7 @@ def install(worker_base) -> None:
             plugin.hooks = "off"
             raise TypeError(f"this vLLM's {method!r} does not take {arguments}: no steps will be seen")
     hooks = _hooks(wrapper_class)
-    # Of a rank: its iterations, what begins one and what ends one: to look a method up costs as much as its call.
+    # Of a rank: its iterations, what begins one and what ends one: looking a method up costs as much as calling it.
     wrapper_class._stepscope_steps = wrapper_class._stepscope_begin = wrapper_class._stepscope_end = None
     for name, hook in hooks.items():
         setattr(wrapper_class, name, hook)
@@ -69,6 +69,11 @@ def _hooks(wrapper_class) -> dict:
             plugin.problem("join", error)
         return result
 
+    def ends(self):
+        end = self._stepscope_end
+        if end is not None:  # not shut down meanwhile
+            end()
+
     def hooked_execute_model(self, scheduler_output):
         begin = self._stepscope_begin
         if begin is None or not begin(scheduler_output):
@@ -76,10 +81,10 @@ def _hooks(wrapper_class) -> dict:
         try:
             output = execute(self, scheduler_output)
         except BaseException:
-            self._stepscope_end()
+            ends(self)
             raise
         if output is not None or ends_alone:
-            self._stepscope_end()
+            ends(self)
         return output  # if it is none, sample_tokens follows
 
     def hooked_sample_tokens(self, grammar_output):

@@ -3,6 +3,11 @@
 from types import SimpleNamespace
 
 
+class RequestState:
+    def __init__(self, request_id, detokenizer):
+        self.request_id, self.detokenizer = request_id, detokenizer
+
+
 class OutputProcessor:
     def __init__(self):
         self.request_states = {}
@@ -10,7 +15,7 @@ class OutputProcessor:
     def add_request(self, request, prompt, parent_req=None, request_index=0, queue=None) -> None:
         detokenizer = SimpleNamespace(made=0)
         detokenizer.num_output_tokens = lambda: detokenizer.made
-        self.request_states[request.request_id] = SimpleNamespace(request_id=request.request_id, detokenizer=detokenizer)
+        self.request_states[request.request_id] = RequestState(request.request_id, detokenizer)
 
     def process_outputs(self, engine_core_outputs, engine_core_timestamp=None, iteration_stats=None, weight_version=None):
         stopped = []
