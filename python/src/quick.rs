@@ -1,8 +1,8 @@
 //! `stepscope.instant`, called with no more than a name and a category, as most calls are.
 //!
 //! A function that takes any keyword is given a tuple and a dictionary, which Python makes for each call: more than all the rest
-//! costs. This one looks at its arguments where they lie. Whatever else they are goes to [`crate::recorder::instant`], which is
-//! kept as what this function is bound to.
+//! costs. This one looks at its arguments where they lie, and while nobody captures not at all. Whatever else they are goes to
+//! [`crate::recorder::instant`], which is kept as what this function is bound to.
 
 use std::ffi::CString;
 use std::panic::catch_unwind;
@@ -47,10 +47,11 @@ unsafe extern "C" fn instant(
     count: ffi::Py_ssize_t,
     keywords: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    let is_plain = keywords.is_null() && (count == 1 || count == 2);
-    if is_plain && recorder::recording() == 0 {
+    let is_positional = count == 1 || count == 2;
+    if is_positional && recorder::recording() == 0 {
         return nothing();
     }
+    let is_plain = is_positional && keywords.is_null();
     let called = catch_unwind(|| {
         // SAFETY: Python calls us. The arguments are borrowed for the time of the call.
         unsafe {

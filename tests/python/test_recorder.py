@@ -47,6 +47,43 @@ print(outer["begin"] <= inner["begin"] <= inner["end"] <= outer["end"], inner["t
         self.assertEqual(out[0], "[('inner', 1, {}), ('outer', 0, {'n': 4, 'late': True})] [(None, 9), ('engine', 7)]")
         self.assertEqual(out[1], "True True 0")
 
+    def test_an_instant_is_the_same_however_it_is_called_and_from_wherever(self):
+        out = self.recorded("""
+import inspect
+name, category = "".join(["no", "wn"]), "".join(["c", "at"])
+seen.start()
+for _ in range(3):
+    stepscope.instant(name)
+    stepscope.instant(name, None)
+    stepscope.instant(name, category)
+    stepscope.instant(name, cat=category)
+    stepscope.instant(name, category, n=1)
+async def in_a_task():
+    stepscope.instant(name)
+    stepscope.instant(name, category)
+asyncio.run(in_a_task())
+thread = threading.Thread(target=stepscope.instant, args=(name,), name="other")
+thread.start(); thread.join()
+told = seen.events("instant")
+print([(event["category"], event["arguments"]) for event in told[:5]] * 3 == [(event["category"], event["arguments"]) for event in told[:15]])
+print([(event["category"], event["arguments"]) for event in told[:5]])
+print([event["track"] != 0 for event in told[15:]], len({event["thread"] for event in told[:15]}), told[17]["thread"] != told[0]["thread"])
+print(all(event["end"] == event["begin"] > 0 for event in told), [event["begin"] for event in told[:15]] == sorted(event["begin"] for event in told[:15]))
+stepscope.instant(7); stepscope.instant(None)
+print([event["name"] for event in seen.events("instant")])
+for arguments in ((), (1, 2, 3)):
+    try:
+        stepscope.instant(*arguments)
+    except TypeError as error:
+        print("instant()" in str(error))
+print(list(inspect.signature(stepscope.instant).parameters)[:3], "A moment" in stepscope.instant.__doc__)
+print(stepscope.instant.__name__, stepscope.instant.__module__)
+""")
+        plain = "[(None, {}), (None, {}), ('cat', {}), ('cat', {}), ('cat', {'n': 1})]"
+        self.assertEqual(out[:4], ["True", plain, "[True, True, False] 1 True", "True True"])
+        self.assertEqual(out[4:7], ["['7', 'None']", "True", "True"])
+        self.assertEqual(out[7:], ["['name', 'cat', 'level'] True", "instant stepscope._stepscope"])
+
     def test_instants_counters_durations_and_flows(self):
         out = self.recorded("""
 import time
