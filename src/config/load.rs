@@ -136,13 +136,18 @@ fn from_file(path: &Path) -> Result<Table, SettingsError> {
 /// What a parser says, and where. Its own words would show the line, and what is wrong with a token shows the token.
 fn without_a_secret(text: &str, error: &toml::de::Error) -> String {
     let said = error.message();
-    let Some(begin) = error.span().map(|span| span.start) else { return said.to_owned() };
-    let number = text.get(..begin).unwrap_or(text).matches('\n').count();
+    let Some(number) = line_of(text, error) else { return said.to_owned() };
     let shows_a_value =
         ["invalid type", "invalid value", "unknown variant"].iter().any(|words| said.starts_with(words));
-    let is_secret = text.lines().nth(number).is_some_and(|line| line.contains("token"));
+    let is_secret = text.lines().nth(number - 1).is_some_and(|line| line.contains("token"));
     let said = if shows_a_value && is_secret { "a value is of another kind than it has to be" } else { said };
-    format!("line {}: {said}", number + 1)
+    format!("line {number}: {said}")
+}
+
+/// The line of a text that an error is about, counted from 1.
+pub(super) fn line_of(text: &str, error: &toml::de::Error) -> Option<usize> {
+    let before = text.get(..error.span()?.start).unwrap_or(text);
+    Some(before.matches('\n').count() + 1)
 }
 
 fn from_variable(table: &mut Table, name: &str, value: &OsString) -> Result<(), SettingsError> {

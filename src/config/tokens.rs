@@ -14,7 +14,7 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::load::{SettingsError, is_token};
+use super::load::{SettingsError, is_token, line_of};
 use super::private_file;
 
 /// What a token may be good for.
@@ -92,7 +92,7 @@ pub fn read(path: &Path) -> Result<Vec<NamedToken>, SettingsError> {
 /// Reads its text. Errors are words without a line of it.
 pub fn parse(text: &str) -> Result<Vec<NamedToken>, String> {
     let document: Document = toml::from_str(text).map_err(|error| {
-        let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+        let line = line_of(text, &error);
         // A parser's words may show a value; what they say of names and kinds is all that is passed on.
         let what = error.message().lines().next().unwrap_or_default();
         let what = if ["unknown field", "missing field", "unknown variant"].iter().any(|known| what.starts_with(known))
@@ -101,7 +101,7 @@ pub fn parse(text: &str) -> Result<Vec<NamedToken>, String> {
         } else {
             "is not what stands here: [[token]] with name, token or sha256, and rights".to_owned()
         };
-        line.map_or_else(|| what.clone(), |line| format!("near line {line}: {what}"))
+        line.map_or_else(|| what.clone(), |line| format!("line {line}: {what}"))
     })?;
     if document.token.is_empty() {
         return Err("names no token: write [[token]] with name, token or sha256, and rights".to_owned());

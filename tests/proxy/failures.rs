@@ -4,6 +4,8 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::sync::mpsc;
 
+use crate::support::eventually;
+
 use super::support::{Engine, Front, ends, hang_up, read_until};
 
 #[test]
@@ -124,7 +126,8 @@ fn an_engine_that_is_not_there_is_502_in_our_words_and_may_come_later() {
     assert!(answer.contains(&format!("engine at http://{address} is not there: ")), "{answer}");
     assert!(answer.contains("\"reason\":\"engine_absent\""), "{answer}");
     assert!(front.get("/v1/models").starts_with("HTTP/1.1 502 "));
-    assert_eq!(front.sidecar.log().matches("is not there").count(), 1, "said once: {}", front.sidecar.log());
+    let log = eventually("the log", || Some(front.sidecar.log()).filter(|log| log.contains("is not there")));
+    assert_eq!(log.matches("is not there").count(), 1, "said once: {log}");
     let engine = Engine::on(TcpListener::bind(address).unwrap(), |connection| {
         while connection.head().is_some() {
             connection.answer("here");

@@ -13,7 +13,7 @@ class Probed:
     def __enter__(self):
         import stepscope
 
-        stepscope.instant("in front", cat="probe")
+        stepscope.instant("in front of", cat="probe")
         entered = self.context.__enter__()
         stepscope.instant("behind", cat="probe")
         return entered
