@@ -21,3 +21,16 @@ def parameters_of(function, reserved: tuple) -> "tuple[str, str] | None":
         positional.insert(code.co_posonlyargcount, "/")
     parameters = positional + (["*", *named] if named else [])
     return ", ".join(parameters), ", ".join(arguments)
+
+
+def maker(template: str, file: str, parameters: str, arguments: str):
+    """The function ``make`` of a template whose wrapper has these parameters, which ``parameters_of`` gave."""
+    scope: dict = {}
+    exec(compile(template.format(parameters=parameters, arguments=arguments), file, "exec"), scope)
+    return scope["make"]
+
+
+def take_defaults(wrapper, function) -> None:
+    """Gives a wrapper with the parameters of a function its defaults, too."""
+    wrapper.__defaults__ = function.__defaults__
+    wrapper.__kwdefaults__ = function.__kwdefaults__ and dict(function.__kwdefaults__)

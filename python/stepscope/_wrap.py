@@ -11,7 +11,7 @@ import os
 
 from stepscope import _stream
 from stepscope._agent import native
-from stepscope._parameters import parameters_of
+from stepscope._parameters import maker, parameters_of, take_defaults
 
 #: ``STEPSCOPE_IDENTITY_NO_BATCH``.
 NO_BATCH = 1
@@ -162,9 +162,6 @@ def make(_function, _source, _end):
 
 
 def _wrap_exactly(function, source: Source, parameters: str, arguments: str):
-    scope: dict = {}
-    exec(compile(EXACT.format(parameters=parameters, arguments=arguments), __file__, "exec"), scope)
-    iteration = scope["make"](function, source, no_end)
-    iteration.__defaults__ = function.__defaults__
-    iteration.__kwdefaults__ = function.__kwdefaults__ and dict(function.__kwdefaults__)
+    iteration = maker(EXACT, __file__, parameters, arguments)(function, source, no_end)
+    take_defaults(iteration, function)
     return iteration

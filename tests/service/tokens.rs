@@ -55,8 +55,8 @@ fn what_is_wrong_with_a_file_is_said_and_no_token_is_shown() {
     let cases = [
         ("", "names no token"),
         ("[[token]]\nname = \"a\"\ntoken = hush\nrights = [\"look\"]", "line 3"),
-        ("[[token]]\nname = \"a\"\ntoken = \"hush\"\nrights = [\"look\", \"hush\"]", "line 4"),
-        ("[[token]]\nname = \"a\"\ntoken = [\"hush\"]\nrights = [\"look\"]", "line 3"),
+        ("[[token]]\nname = \"a\"\ntoken = \"hush\"\nrights = [\"look\", \"hush\"]", "line 4: "),
+        ("[[token]]\nname = \"a\"\ntoken = [\"hush\"]\nrights = [\"look\"]", "line 3: "),
         ("[[token]]\nname = \"a\"\ntoken = \"hush\"\nrights = []", "no rights"),
         ("[[token]]\nname = \"a\"\ntoken = \"hush\"", "missing field `rights`"),
         ("[[token]]\nname = \"a\"\ntokn = \"hush\"\nrights = [\"look\"]", "unknown field `tokn`"),

@@ -9,7 +9,7 @@ A stop string is found in here: to the engine core such a request is aborted. So
 import time
 from time import monotonic_ns
 
-from stepscope._parameters import parameters_of
+from stepscope._parameters import maker, parameters_of, take_defaults
 from stepscope.vllm.scheduler import FINISHED, LAST_TOKEN
 from stepscope.vllm.state import check, plugin
 
@@ -79,7 +79,7 @@ def install(module) -> None:
 
 
 def _hooks(processor_class, parameters: str, arguments: str) -> dict:
-    add, process, scope = processor_class.add_request, processor_class.process_outputs, {}
+    add, process = processor_class.add_request, processor_class.process_outputs
 
     def hooked_add_request(self, request, prompt, parent_req=None, request_index=0, queue=None):
         if plugin.native is not None and plugin.native.recording():
@@ -89,10 +89,9 @@ def _hooks(processor_class, parameters: str, arguments: str) -> dict:
                 plugin.problem("arrival", error)
         return add(self, request, prompt, parent_req, request_index, queue)
 
-    exec(compile(HOOKS.format(parameters=parameters, arguments=arguments), "<stepscope.vllm.outputs>", "exec"), scope)
-    hooked_process_outputs, hooked_finish_request = scope["make"](process, processor_class._finish_request, _calls, _aborts)
-    hooked_process_outputs.__defaults__ = process.__defaults__
-    hooked_process_outputs.__kwdefaults__ = process.__kwdefaults__ and dict(process.__kwdefaults__)
+    make = maker(HOOKS, "<stepscope.vllm.outputs>", parameters, arguments)
+    hooked_process_outputs, hooked_finish_request = make(process, processor_class._finish_request, _calls, _aborts)
+    take_defaults(hooked_process_outputs, process)
     return {
         "add_request": hooked_add_request,
         "_finish_request": hooked_finish_request,
