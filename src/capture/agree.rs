@@ -22,7 +22,7 @@ use super::window::{self, Opening};
 /// Openings that are offered before a start is given up.
 const ATTEMPTS: u32 = 8;
 /// A group in which nothing runs or begins for this long is idle, and opens at its very next iteration. Being wrong does
-/// no harm: the opening is then withdrawn and agreed anew.
+/// no harm: the opening is then withdrawn and agreed anew. Not so where the engine's own profiler has to be asked before.
 const QUIET: Duration = Duration::from_millis(20);
 const QUIET_LOOK: Duration = Duration::from_micros(500);
 
@@ -81,7 +81,12 @@ fn largest_begun<'a>(sources: impl Iterator<Item = &'a Source>) -> u64 {
 }
 
 /// Looks for a moment, at all groups at once, in which of them nothing runs and nothing begins.
-pub(super) fn idle_groups(collector: &Collector, groups: &BTreeMap<(String, String), Vec<SourceId>>) -> Vec<bool> {
+pub(super) fn idle_groups(
+    collector: &Collector,
+    groups: &BTreeMap<(String, String), Vec<SourceId>>,
+    profiler: Profiler,
+) -> Vec<bool> {
+    let quiet = if profiler == Profiler::Engine { driving::CALL } else { QUIET };
     let of = |ids: &Vec<SourceId>| collector.sources().iter().filter(|s| ids.contains(&s.id())).collect();
     let members: Vec<Vec<&Source>> = groups.values().map(of).collect();
     let begun: Vec<u64> = members.iter().map(|m| largest_begun(m.iter().copied())).collect();
@@ -89,10 +94,10 @@ pub(super) fn idle_groups(collector: &Collector, groups: &BTreeMap<(String, Stri
     let began = Instant::now();
     loop {
         for (idle, (sources, begun)) in idle.iter_mut().zip(members.iter().zip(&begun)) {
-            let quiet = sources.iter().all(|s| s.is_between_iterations());
-            *idle &= quiet && largest_begun(sources.iter().copied()) == *begun;
+            let rests = sources.iter().all(|s| s.is_between_iterations());
+            *idle &= rests && largest_begun(sources.iter().copied()) == *begun;
         }
-        if !idle.contains(&true) || began.elapsed() >= QUIET {
+        if !idle.contains(&true) || began.elapsed() >= quiet {
             return idle;
         }
         std::thread::sleep(QUIET_LOOK);

@@ -88,7 +88,7 @@ impl Running {
         }
         let lease_ns = monotonic_ns().saturating_add(plan.lease.as_nanos() as u64);
         let (mut agreed, mut ranks) = (Vec::new(), Vec::new());
-        let idle = idle_groups(collector, &groups);
+        let idle = idle_groups(collector, &groups, plan.profiling.profiler);
         for ((key, members), idle) in groups.into_iter().zip(idle) {
             let index = agreed.len();
             match agree(collector, &key, &members, idle, plan, lease_ns) {

@@ -70,7 +70,8 @@ fn engines_profiler(native: &Native, artifacts: &[Artifact]) -> String {
             native.stopping_ms as f64 / 1e3,
             indicatif::BinaryBytes(native.bytes)
         ),
-        ("unused", _) => "not started: the window never came near".into(),
+        // Why stands among what is missing, if the window opened at all.
+        ("unused", _) => "not started".into(),
         (state, _) => state.into(),
     });
     out.push('\n');

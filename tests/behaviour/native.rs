@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -208,6 +209,23 @@ fn a_window_that_is_cancelled_far_from_its_opening_never_asks_the_engine() {
         (&"cancelled".into(), &"unused".into()),
         "{capture:#}"
     );
+    assert_eq!(http.posts(), [""; 0]);
+}
+
+#[test]
+fn a_window_that_passed_while_the_sidecar_stood_still_says_that_the_engine_was_not_asked() {
+    let place = Place::new();
+    let (_engine, http) = (engine(&place), native(&place, Stop::Writes));
+    let sidecar = sidecar(&place, &http, &[]);
+    let started = sidecar.start_profile(r#"{"profiler": "engine", "delay_iterations": 1500, "max_iterations": 5}"#);
+    sidecar.signal("STOP");
+    std::thread::sleep(Duration::from_secs(4));
+    sidecar.signal("CONT");
+    let capture = sidecar.finished(&id(&started));
+    assert_eq!((&capture["state"], &capture["complete"]), (&"done".into(), &false.into()), "{capture:#}");
+    assert_eq!(capture["ranks"][0]["iterations"], 5, "{capture:#}");
+    assert_eq!(capture["native"]["state"], "unused", "{capture:#}");
+    assert!(missing(&capture).contains("had passed before the sidecar came to it"), "{capture:#}");
     assert_eq!(http.posts(), [""; 0]);
 }
 

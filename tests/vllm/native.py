@@ -126,6 +126,12 @@ def under_load(options, engine, sidecar, ranks):
             manifest = sidecar.finished(capture)
             check.assertEqual([rank["iterations"] for rank in manifest["ranks"]], [COUNT] * ranks, manifest)
             say(f"start answered after {start_ms:.0f} ms")
+            # On a machine whose cores are all taken, eight iterations may pass before the sidecar gets one.
+            if manifest["native"]["state"] == "unused":
+                check.assertIs(manifest["complete"], False, manifest)
+                check.assertIn("had passed before the sidecar came to it", str(manifest["missing"]))
+                exact.append("not asked")
+                continue
             exact.append(look_at(sidecar, manifest, ranks, f"{SKIP} skipped, {COUNT} wanted")["exact"])
         # Until stop: the answer comes while vLLM writes.
         capture, start_ms = started_after(sidecar)
@@ -143,7 +149,9 @@ def under_load(options, engine, sidecar, ranks):
         say(f"until stop: start answered after {start_ms:.0f} ms, stop after {stop_ms:.0f} ms; vLLM let go after "
             f"{manifest['native']['stop']['duration_ms']} ms; another start meanwhile: {status} after {refused_ms:.0f} ms")
         look_at(sidecar, manifest, ranks, "until stop")
-    say(f"{exact.count(True)} of {len(exact)} windows under load were exact in vLLM's own profiler too")
+    check.assertLess(exact.count("not asked"), len(exact), exact)
+    say(f"{exact.count(True)} of {len(exact)} windows under load were exact in vLLM's own profiler too, "
+        f"{exact.count('not asked')} had passed before it was asked")
     merged(options, sidecar)
 
 

@@ -12,8 +12,9 @@ use super::port::{Native, Phase, Talk, Told, Wanted};
 use crate::capture::manifest::{Complete, Manifest, NativeReport};
 use crate::capture::session::{Group, Session};
 
-/// How far in front of the window the engine is asked at the latest, of a group that runs: a call takes it that long.
-const CALL: Duration = Duration::from_millis(250);
+/// How far in front of the window the engine is asked at the latest, of a group that runs: a call takes it that long. And
+/// for how long a group has to be quiet so that it is not taken for one that runs.
+pub(in crate::capture) const CALL: Duration = Duration::from_millis(250);
 /// And at the earliest: what is nearer than this is near, whatever the rate is.
 const NEAR_ITERATIONS: u64 = 64;
 /// Longest name that vLLM takes for a prefix.
@@ -118,7 +119,11 @@ impl Driving {
         let (first, begun) = (group.opening.first_iteration, group.begun());
         let is_over = session.is_over();
         match &self.stage {
-            Stage::Waiting(_) if is_over => self.stage = Stage::Unused(None),
+            Stage::Waiting(_) if is_over => {
+                let words = "it was not asked: the window had passed before the sidecar came to it; start again, with a \
+                             larger delay_iterations, and leave the sidecar a core";
+                self.stage = Stage::Unused((!session.is_cancelled()).then(|| words.into()));
+            }
             Stage::Waiting(native) => {
                 let rate = rates.first().copied().unwrap_or(0.0);
                 let near = NEAR_ITERATIONS.max(2 * ahead(rate));
@@ -141,8 +146,12 @@ impl Driving {
     /// The engine has not answered the start, and its next iteration but one may lie in the window.
     pub(in crate::capture) fn is_pressing(&self, session: &Session) -> bool {
         let is_next = |group: &Group| group.opening.first_iteration.saturating_sub(group.begun()) <= 2;
-        matches!(&self.stage, Stage::Asked(talk) if talk.facts().phase == Phase::Starting)
-            && session.groups.first().is_some_and(is_next)
+        let is_awaited = match &self.stage {
+            Stage::Nobody | Stage::Unused(_) => false,
+            Stage::Waiting(_) => true,
+            Stage::Asked(talk) => talk.facts().phase == Phase::Starting,
+        };
+        is_awaited && session.groups.first().is_some_and(is_next)
     }
 
     /// It is on, or nobody wants it: a turn may come late.

@@ -65,7 +65,8 @@ pub struct NativeFound {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NativeReport {
-    /// `waiting`, `starting`, `on`, `stopping`, `collecting`, `over`, or `unused`: the window never came near.
+    /// `waiting`, `starting`, `on`, `stopping`, `collecting`, `over`, or `unused`: the window never came near, or
+    /// had passed before it could be asked (`problems` says so).
     pub state: String,
     /// `vllm`, `sglang` or `tensorrt-llm`; empty while it is not known.
     pub kind: String,
