@@ -9,6 +9,7 @@ mod library;
 mod names;
 mod quick;
 mod recorder;
+mod served;
 mod span;
 mod table;
 mod texts;
@@ -34,7 +35,9 @@ mod _stepscope {
         step_end, step_stream, until_window,
     };
     #[pymodule_export]
-    use super::recorder::{Counter, Instant, counter, duration, instant, moments, recording, request, served};
+    use super::recorder::{Counter, Instant, counter, duration, instant, moments, recording, request};
+    #[pymodule_export]
+    use super::served::served;
     #[pymodule_export]
     use super::span::{Span, span};
     #[pymodule_export]

@@ -2,7 +2,6 @@
 //!
 //! Not wanted, each is one look at the agent's word. A moment that does not exist is an error; nothing else raises.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
@@ -18,9 +17,6 @@ use crate::values::{self, Arguments};
 /// What can happen to a request; its number is its place, from 1 on.
 const MOMENTS: [&str; 8] =
     ["arrived", "queued", "scheduled", "first_token", "preempted", "last_token", "finished", "aborted"];
-
-/// Requests that may end in one iteration without those behind them being looked at anew.
-const MOST_ENDED: usize = 16;
 
 /// The first of those by which all tokens are out.
 const LAST_TOKEN: u64 = 6;
@@ -245,7 +241,7 @@ pub(crate) fn moments(
     });
 }
 
-fn with_id(id: &Bound<'_, PyAny>, f: impl FnOnce(&[u8], u64)) {
+pub(crate) fn with_id(id: &Bound<'_, PyAny>, f: impl FnOnce(&[u8], u64)) {
     values::text_of(id, |id| f(id, (table::current().request_number)(id.as_ptr().cast(), id.len())));
 }
 
@@ -267,71 +263,6 @@ fn tell_request(number: u64, id: Option<&[u8]>, moment: u32, at: u64, iteration:
 
 fn clamped(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-/// The iteration whose number `step_begin` just returned computes so many tokens of each of these requests: `{id: tokens}`.
-#[pyfunction]
-pub(crate) fn served(iteration: Number, tokens: &Bound<'_, PyAny>) {
-    tell_served(iteration.or_zero(), tokens);
-}
-
-/// Requests of an iteration, as they were told last: most stand at the same place in the next one.
-struct Served {
-    ids: Vec<Py<PyString>>,
-    numbers: Vec<u64>,
-    counts: Vec<u32>,
-}
-
-static SERVED: Mutex<Served> = Mutex::new(Served { ids: Vec::new(), numbers: Vec::new(), counts: Vec::new() });
-
-pub(crate) fn tell_served(iteration: u64, tokens: &Bound<'_, PyAny>) {
-    let Ok(tokens) = tokens.cast_exact::<PyDict>() else { return };
-    if recording() == 0 || iteration == 0 {
-        return;
-    }
-    // Nobody waits: another thread may hold it while it waits for Python's lock, which this one has.
-    match SERVED.try_lock() {
-        Ok(mut served) => served.tell(iteration, tokens),
-        Err(_) => Served { ids: Vec::new(), numbers: Vec::new(), counts: Vec::new() }.tell(iteration, tokens),
-    }
-}
-
-impl Served {
-    fn tell(&mut self, iteration: u64, tokens: &Bound<'_, PyDict>) {
-        self.counts.clear();
-        // Only texts and whole numbers are asked: nothing of Python's runs meanwhile, which could change the dictionary.
-        for (id, count) in tokens {
-            let (Ok(id), Ok(count)) = (id.cast_into::<PyString>(), count.cast::<PyInt>()) else { continue };
-            let Ok(count) = count.extract::<u32>() else { continue };
-            let place = self.counts.len();
-            self.counts.push(count);
-            // The same object, which is kept alive here: its text needs not be looked at.
-            if self.ids.get(place).is_none_or(|known| known.as_ptr() != id.as_ptr()) {
-                self.put(place, id);
-            }
-        }
-        let count = self.counts.len();
-        self.ids.truncate(count);
-        self.numbers.truncate(count);
-        (table::current().served)(iteration, self.numbers.as_ptr(), self.counts.as_ptr(), count);
-    }
-
-    #[cold]
-    fn put(&mut self, place: usize, id: Bound<'_, PyString>) {
-        // A request that ended leaves a gap, into which the others move up.
-        let ahead = self.ids.iter().enumerate().skip(place).take(MOST_ENDED);
-        if let Some((at, _)) = ahead.into_iter().find(|(_, known)| known.as_ptr() == id.as_ptr()) {
-            self.ids.drain(place..at);
-            self.numbers.drain(place..at);
-            return;
-        }
-        let mut number = 0;
-        with_id(id.as_any(), |_, made| number = made);
-        self.ids.truncate(place);
-        self.numbers.truncate(place);
-        self.ids.push(id.unbind());
-        self.numbers.push(number);
-    }
 }
 
 pub(crate) fn monotonic_ns() -> u64 {

@@ -15,8 +15,11 @@ def tell(native) -> None:
         native.step_stream(cuda.current_stream().cuda_stream)
 
 
-def teller(native):
-    """What calls :func:`tell`; None where this PyTorch was built for no device that has streams of this kind."""
+def teller(native, device=None):
+    """What calls :func:`tell`; None where there is no stream of this kind: an engine on another ``device``, as PyTorch calls
+    it, or a PyTorch built for none."""
+    if getattr(device, "type", "cuda") != "cuda":
+        return None
     backend = getattr(getattr(sys.modules.get("torch"), "backends", None), "cuda", None)
     is_built = getattr(backend, "is_built", None)
     if is_built is not None and not is_built():

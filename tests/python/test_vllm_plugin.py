@@ -58,6 +58,17 @@ for b in (batch([], [4, 1, 9]), batch(["a"], [4, 1]), batch([], [4, 0]), batch([
 """)
         self.assertEqual(self.batches, ["0 0 3 3 0", "1 4 0 0 0", "1 2 0 0 0", "1 5 0 0 0", "0 0 1 1 0"])
 
+    def test_counts_that_are_no_whole_numbers_of_pythons_are_compared_one_by_one(self):
+        self.run_engine("""
+class Count:
+    def __init__(self, n): self.n = n
+    def __eq__(self, other): return self.n == other
+w = rank()
+for made in ([Count(4), Count(1)], [Count(4), Count(0)], (4, 1), (4, 0)):
+    w.execute_model(batch([], made)); w.sample_tokens(None)
+""")
+        self.assertEqual(self.batches, ["0 0 2 2 0", "1 2 0 0 0"] * 2)
+
     def test_an_output_of_execute_model_ends_it_and_a_sampling_behind_it_is_none(self):
         self.run_engine("""
 w = rank()
@@ -135,6 +146,10 @@ print(plugin.plugin.problems)
         told = [line for line in self.calls() if line.split()[0] in ("begin", "stream", "batch", "end")]
         stream = "stream 0x5000"
         self.assertEqual(told, ["begin 1", "batch 1 5 0 0 0", stream, "end", "begin 2", "batch 0 0 0 0 1", stream, "end"])
+        elsewhere = "from types import SimpleNamespace\nw = rank()\nw.worker.device = SimpleNamespace(type='cpu')\nw.init_device()\n"
+        self.python(BEGIN + torch + elsewhere + "w.execute_model(scheduled(5)); w.sample_tokens(None)")
+        verbs = [line.split()[0] for line in self.calls()]
+        self.assertEqual([verb for verb in verbs if verb in ("begin", "stream", "batch", "end")], STEP)
         failure = "torch.cuda.failure = RuntimeError('mine')\n"
         out = self.run_engine(torch + failure + steps + "print(plugin.plugin.problems)")
         self.assertEqual((out, self.verbs), (["{'time on the device': 2}"], STEP * 2))

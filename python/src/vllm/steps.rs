@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::PyAttributeError;
-use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section;
+use pyo3::types::{PyInt, PyList};
+use pyo3::{ffi, intern};
 
-use crate::recorder;
+use crate::served;
 use crate::table;
 
 /// A dummy batch, as `step_batch` calls it.
@@ -96,7 +98,7 @@ impl Steps {
         (table::current().step_batch)(a, b, c, d, 0);
         if self.serves {
             match tokens {
-                Ok(tokens) => recorder::tell_served(iteration, &tokens),
+                Ok(tokens) => served::tell(iteration, &tokens),
                 Err(error) => self.went_wrong(scheduled.py(), "requests of an iteration", error),
             }
         }
@@ -124,5 +126,17 @@ fn is_all_decode(scheduled: &Bound<'_, PyAny>) -> PyResult<bool> {
         return Ok(false);
     }
     let made = scheduled.getattr(intern!(py, "scheduled_cached_reqs"))?.getattr(intern!(py, "num_output_tokens"))?;
-    Ok(!made.contains(0)?)
+    let are_numbers = made.is_empty()? || made.get_item(0)?.is_exact_instance_of::<PyInt>();
+    match made.cast_exact::<PyList>() {
+        Ok(made) if are_numbers => Ok(!has(made, PyInt::new(py, 0).as_ptr())),
+        _ => Ok(!made.contains(0)?),
+    }
+}
+
+/// Whether this very object is in a list: Python has one 0, and to compare the others they would all be touched.
+fn has(list: &Bound<'_, PyList>, object: *mut ffi::PyObject) -> bool {
+    #[allow(unsafe_code, reason = "PyO3's way to an item touches it, to own it")]
+    // SAFETY: a list, and places in it; what lies there is not looked at.
+    let item = |place| unsafe { ffi::PyList_GetItem(list.as_ptr(), place) };
+    with_critical_section(list, || (0..list.len() as isize).any(|place| item(place) == object))
 }

@@ -156,7 +156,8 @@ def _become_rank(wrapper):
         return None
     plugin.rank = who
     plugin.uses(native)
-    steps = native.Steps(_counter(), _stream.teller(native), plugin.problem, who["first"])
+    stream = _stream.teller(native, getattr(wrapper.worker, "device", None))
+    steps = native.Steps(_counter(), stream, plugin.problem, who["first"])
     return steps, config.model_config.runner_type == "pooling"
 
 
