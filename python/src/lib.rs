@@ -9,6 +9,7 @@ mod library;
 mod names;
 mod quick;
 mod recorder;
+mod said;
 mod served;
 mod span;
 mod table;

@@ -9,10 +9,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyString};
 
 use crate::event::{Flow, Level, Number, Told};
+use crate::said;
 use crate::table::{self, NONE, Request, shape};
 use crate::texts;
 use crate::tracks;
-use crate::values::{self, Arguments};
+use crate::values::Arguments;
 
 /// What can happen to a request; its number is its place, from 1 on.
 const MOMENTS: [&str; 8] =
@@ -242,7 +243,7 @@ pub(crate) fn moments(
 }
 
 pub(crate) fn with_id(id: &Bound<'_, PyAny>, f: impl FnOnce(&[u8], u64)) {
-    values::text_of(id, |id| f(id, (table::current().request_number)(id.as_ptr().cast(), id.len())));
+    said::text_of(id, |id| f(id, (table::current().request_number)(id.as_ptr().cast(), id.len())));
 }
 
 fn tell_request(number: u64, id: Option<&[u8]>, moment: u32, at: u64, iteration: u64, tokens: [u32; 3]) {

@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::said;
 use crate::table;
-use crate::values;
 
 /// Texts whose handles are known.
 const ENTRIES: usize = 1024;
@@ -77,7 +77,7 @@ pub(crate) fn known(address: usize) -> Option<u64> {
 #[inline(never)]
 fn learn(object: &Bound<'_, PyAny>) -> u64 {
     let index = index_of(object.as_ptr() as usize);
-    let handle = values::text_of(object, intern);
+    let handle = said::text_of(object, intern);
     let Ok(text) = object.cast_exact::<PyString>() else { return handle };
     if handle != 0 && text.len().is_ok_and(|length| length <= LONGEST_KEPT) {
         let mut alive = ALIVE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,6 +7,7 @@ use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
 use crate::wire::atomics::Native;
+use crate::wire::clock::monotonic_ns;
 use crate::wire::control;
 use crate::wire::gate;
 use crate::wire::record::{Batch, flags};
@@ -69,13 +70,20 @@ pub(super) fn step_end() {
 }
 
 /// How many iterations on the first one of a window lies that the engine's own profiler is to cover too: 1 is the next one. 0:
-/// there is none, or it has begun.
+/// there is none, or it has begun, or it will not open, since it was called off or nobody is there any more to close it.
 pub(super) fn until_window() -> u64 {
     let Some(joined) = joined() else { return 0 };
-    let wanted = control::read(&joined.segment.control().words());
+    let (control, begun) = (joined.segment.control(), joined.segment.status().begun.load(Ordering::Relaxed));
+    let wanted = control::read(&control.words());
     let wanted = wanted.filter(|wanted| wanted.armed && wanted.profiler & control::profiler::ENGINE != 0);
-    let begun = joined.segment.status().begun.load(Ordering::Relaxed);
-    wanted.map_or(0, |wanted| wanted.first_iteration.saturating_sub(begun))
+    let opens = |first_iteration| {
+        // SYNC close: pairs with the sidecar's release store.
+        control.close_last.load(Ordering::Acquire) >= first_iteration
+            && monotonic_ns() <= control.lease_deadline_ns.load(Ordering::Relaxed)
+    };
+    wanted
+        .filter(|wanted| opens(wanted.first_iteration))
+        .map_or(0, |wanted| wanted.first_iteration.saturating_sub(begun))
 }
 
 #[inline(always)]

@@ -31,7 +31,7 @@ pub(super) fn agree(
     collector: &mut Collector,
     key: &(String, String),
     members: &[SourceId],
-    idle: bool,
+    look: Look,
     plan: &Plan,
     lease_ns: u64,
 ) -> Result<(Group, Vec<Rank>), StartError> {
@@ -45,9 +45,9 @@ pub(super) fn agree(
         let role_of = |s: &Source| plan.leads.get(&s.id()).copied().unwrap_or_default();
         let listens = sources.iter().any(|s| s.abilities().nvtx_tool == Answer::Yes);
         let lead = plan.profiling.lead_iterations(listens, sources.iter().any(|s| role_of(s).shared), rate);
-        let mut ahead = window::ahead(idle, rate, attempt).saturating_add(lead);
-        if plan.profiling.profiler == Profiler::Engine && !idle {
-            ahead = ahead.max(driving::ahead(rate));
+        let mut ahead = window::ahead(look.idle, rate, attempt).saturating_add(lead);
+        if plan.profiling.profiler == Profiler::Engine && !look.idle {
+            ahead = ahead.max(driving::ahead(rate.max(look.iterations_per_second)));
         }
         let opening = window::opening(plan.begin, begun, ahead).map_err(|past| StartError::Past {
             requested: if let request::Begin::At(at) = plan.begin { at } else { 0 },
@@ -80,28 +80,54 @@ fn largest_begun<'a>(sources: impl Iterator<Item = &'a Source>) -> u64 {
     sources.map(Source::begun).max().unwrap_or(0)
 }
 
+/// What was seen of a group while it was looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Look {
+    /// Nothing ran in it and nothing began.
+    idle: bool,
+    /// How fast it stepped meanwhile: one that has just begun to run has no rate yet.
+    iterations_per_second: f64,
+}
+
 /// Looks for a moment, at all groups at once, in which of them nothing runs and nothing begins.
-pub(super) fn idle_groups(
+pub(super) fn look_at(
     collector: &Collector,
     groups: &BTreeMap<(String, String), Vec<SourceId>>,
     profiler: Profiler,
-) -> Vec<bool> {
-    let quiet = if profiler == Profiler::Engine { driving::CALL } else { QUIET };
+) -> Vec<Look> {
     let of = |ids: &Vec<SourceId>| collector.sources().iter().filter(|s| ids.contains(&s.id())).collect();
     let members: Vec<Vec<&Source>> = groups.values().map(of).collect();
-    let begun: Vec<u64> = members.iter().map(|m| largest_begun(m.iter().copied())).collect();
-    let mut idle = vec![true; members.len()];
+    let begun_of = |sources: &Vec<&Source>| largest_begun(sources.iter().copied());
+    let begun: Vec<u64> = members.iter().map(begun_of).collect();
     let began = Instant::now();
-    loop {
+    let needs_quiet = |sources: &Vec<&Source>| match profiler {
+        // Most of it may have gone by already.
+        Profiler::Engine => {
+            let known = sources.iter().map(|source| source.quiet_for(began)).min().unwrap_or_default();
+            QUIET.max(driving::CALL.saturating_sub(known))
+        }
+        Profiler::Steps | Profiler::Cuda => QUIET,
+    };
+    let quiet: Vec<Duration> = members.iter().map(needs_quiet).collect();
+    let mut idle = vec![true; members.len()];
+    let elapsed = loop {
         for (idle, (sources, begun)) in idle.iter_mut().zip(members.iter().zip(&begun)) {
             let rests = sources.iter().all(|s| s.is_between_iterations());
-            *idle &= rests && largest_begun(sources.iter().copied()) == *begun;
+            *idle &= rests && begun_of(sources) == *begun;
         }
-        if !idle.contains(&true) || began.elapsed() >= quiet {
-            return idle;
+        let elapsed = began.elapsed();
+        let is_awaited = |(&idle, &quiet): (&bool, &Duration)| idle && elapsed < quiet;
+        let is_measured = profiler != Profiler::Engine || elapsed >= QUIET;
+        if is_measured && !idle.iter().zip(&quiet).any(is_awaited) {
+            break elapsed;
         }
         std::thread::sleep(QUIET_LOOK);
-    }
+    };
+    let look = |(idle, (sources, begun)): (bool, (&Vec<&Source>, &u64))| Look {
+        idle,
+        iterations_per_second: begun_of(sources).saturating_sub(*begun) as f64 / elapsed.as_secs_f64().max(1e-3),
+    };
+    idle.into_iter().zip(members.iter().zip(&begun)).map(look).collect()
 }
 
 fn new_group(

@@ -83,6 +83,9 @@ impl Held {
         }
         let manifest = &mut self.manifest;
         manifest.held = false;
+        if let Some(native) = &mut manifest.native {
+            native.state = "unused".into();
+        }
         manifest.closed_by = Some(by);
         manifest.finished_at = Some(jiff::Timestamp::now().to_string());
         manifest.state = if by == ClosedBy::Failed { State::Failed } else { State::Cancelled };

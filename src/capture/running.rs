@@ -10,7 +10,7 @@ use crate::collector::Collector;
 use crate::collector::source::{Observation, Source, SourceId};
 use crate::wire::clock::{monotonic_ns, realtime_ns};
 
-use super::agree::{agree, idle_groups};
+use super::agree::{agree, look_at};
 use super::beside::counters::CounterQueue;
 use super::beside::passed::PassedQueue;
 use super::events::{self, Events};
@@ -88,10 +88,10 @@ impl Running {
         }
         let lease_ns = monotonic_ns().saturating_add(plan.lease.as_nanos() as u64);
         let (mut agreed, mut ranks) = (Vec::new(), Vec::new());
-        let idle = idle_groups(collector, &groups, plan.profiling.profiler);
-        for ((key, members), idle) in groups.into_iter().zip(idle) {
+        let looks = look_at(collector, &groups, plan.profiling.profiler);
+        for ((key, members), look) in groups.into_iter().zip(looks) {
             let index = agreed.len();
-            match agree(collector, &key, &members, idle, plan, lease_ns) {
+            match agree(collector, &key, &members, look, plan, lease_ns) {
                 Ok((group, mut members)) => {
                     members.iter_mut().for_each(|r| r.group = index);
                     agreed.push(group);

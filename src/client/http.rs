@@ -113,6 +113,16 @@ impl Client {
         Self::build(url, token, trusted, |builder| builder)
     }
 
+    /// One for the routes of an engine's own profiler, unhurried too. It says who asks: our routes in an engine without a
+    /// profiler would hand the call on to the sidecar that makes it.
+    ///
+    /// # Errors
+    /// As [`Self::trusting`].
+    pub fn of_engine(url: &str, token: Option<SecretString>) -> Result<Self, ClientError> {
+        let agent = concat!("stepscope-serve/", env!("CARGO_PKG_VERSION"));
+        Self::build(url, token, None, |builder| builder.user_agent(agent))
+    }
+
     fn build(
         url: &str,
         token: Option<SecretString>,

@@ -266,6 +266,13 @@ impl Source {
         if seconds > 0.0 { last.1.saturating_sub(first.1) as f64 / seconds } else { 0.0 }
     }
 
+    /// For how long no iteration has begun, as far as it was looked at.
+    pub fn quiet_for(&self, now: Instant) -> Duration {
+        let begun = self.begun();
+        let same = self.samples.iter().rev().take_while(|&&(_, seen)| seen == begun);
+        same.last().map_or(Duration::ZERO, |&(then, _)| now.saturating_duration_since(then))
+    }
+
     /// How many iterations began in the last seconds, and in how long.
     pub fn paced(&self, now: Instant) -> (Duration, u64) {
         let Some(&(then, before)) = self.samples.front() else { return (Duration::ZERO, 0) };

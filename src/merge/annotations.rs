@@ -4,14 +4,14 @@ use std::path::Path;
 
 use super::iterations::{EMPTY, name_hash};
 use super::losses::ReadError;
-use super::survey::survey;
+use super::survey::survey_keeping;
 
 /// What a trace shows of an engine's iterations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Annotations {
     /// Events in it, metadata not counted.
     pub events: u64,
-    /// When each of its iterations began, nanoseconds since the epoch, in order; of the first 8192.
+    /// When each of its iterations began, nanoseconds since the epoch, in order.
     pub begins_ns: Vec<i64>,
     /// Steps in which nothing was computed: they are no iterations.
     pub empty: u64,
@@ -19,12 +19,12 @@ pub struct Annotations {
     pub cut: Option<String>,
 }
 
-/// Reads a trace to its end, in constant memory.
+/// Reads a trace to its end; only its iterations take memory, some 40 bytes each.
 ///
 /// # Errors
 /// Why it can't be read, in words.
 pub fn annotations(path: &Path) -> Result<Annotations, String> {
-    let survey = survey(path).map_err(|error| match error {
+    let survey = survey_keeping(path, usize::MAX).map_err(|error| match error {
         ReadError::Io(error) => format!("it can't be read: {error}"),
         ReadError::NoTrace(_) => error.to_string(),
     })?;

@@ -84,6 +84,11 @@ pub(super) struct Survey {
 /// # Errors
 /// It can't be read, or is no trace.
 pub(super) fn survey(path: &Path) -> Result<Survey, ReadError> {
+    survey_keeping(path, MOST_ITERATIONS)
+}
+
+/// The same, and keeps so many iterations.
+pub(super) fn survey_keeping(path: &Path, most_iterations: usize) -> Result<Survey, ReadError> {
     let mut reader = Reader::new(Source::open(path)?);
     let mut survey = Survey {
         maker: Maker::Other,
@@ -103,7 +108,7 @@ pub(super) fn survey(path: &Path) -> Result<Survey, ReadError> {
         cut: None,
         digest: (0, 0),
     };
-    let ended = walk(&mut reader, &mut survey);
+    let ended = walk(&mut reader, &mut survey, most_iterations);
     let source = reader.source();
     survey.cut = source.cut().map(str::to_owned);
     survey.digest = source.digest();
@@ -122,7 +127,7 @@ pub(super) fn survey(path: &Path) -> Result<Survey, ReadError> {
     Ok(survey)
 }
 
-fn walk<R: Read>(reader: &mut Reader<R>, survey: &mut Survey) -> Result<(), ReadError> {
+fn walk<R: Read>(reader: &mut Reader<R>, survey: &mut Survey, most_iterations: usize) -> Result<(), ReadError> {
     while reader.advance()? {
         let (bytes, fields) = reader.event();
         let process = survey.processes.index(fields.pid.of(bytes));
@@ -138,7 +143,7 @@ fn walk<R: Read>(reader: &mut Reader<R>, survey: &mut Survey) -> Result<(), Read
         };
         let (first_ns, last_ns) = survey.span_ns.unwrap_or((ts_ns, ts_ns));
         survey.span_ns = Some((first_ns.min(ts_ns), last_ns.max(ts_ns)));
-        if survey.iterations.len() < MOST_ITERATIONS
+        if survey.iterations.len() < most_iterations
             && let Some(iteration) = iteration(process, ts_ns, bytes, fields)
         {
             survey.iterations.push(iteration);

@@ -65,7 +65,7 @@ impl EngineProfiler {
         // Clients are used to giving the address that they send completions to.
         let base = endpoint::base(&settings.url)
             .map_err(|BadEndpoint { given, reason }| ClientError::BadUrl { url: given, reason })?;
-        let http = Client::unhurried(&base, settings.token.clone(), None)?;
+        let http = Client::of_engine(&base, settings.token.clone())?;
         let profiler = Self { http, settings, runtime, known: Arc::default() };
         if profiler.settings.ask_at_once {
             drop(profiler.check());
@@ -100,7 +100,8 @@ impl Native for EngineProfiler {
         let (http, given, known) = (self.http.clone(), self.settings.kind, self.known.clone());
         let (identity, last) = {
             let known = self.known();
-            (known.identity.clone(), known.verdict.clone())
+            // An engine that did not listen, or had no profiler, may have been started anew: that is asked again, and waited for.
+            (known.identity.clone(), known.verdict.clone().filter(Result::is_ok))
         };
         let asked = self.runtime.spawn(async move {
             let said = ask(&http, given, identity).await;

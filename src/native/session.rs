@@ -6,7 +6,8 @@
 //!   │ 409: the session of an earlier start is still set: stop, then once more
 //! ```
 //!
-//! A start that failed is followed by a stop all the same: an answer that did not come says nothing of what the engine did.
+//! A start that failed is followed by a stop all the same: an answer that did not come says nothing of what the engine did. One
+//! that was never sent is not: the session that such a stop would end is somebody else's.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,7 +54,13 @@ impl Session {
         };
         match identity {
             Ok(identity) => self.go_through(&identity).await,
-            Err(problem) => self.talk.facts().problems.push(problem),
+            Err(problem) => {
+                self.talk.facts().problems.push(problem);
+                // Whoever it is, a stop is the same call.
+                if self.wanted.taken_up {
+                    self.end(None).await;
+                }
+            }
         }
         self.enter(Phase::Over);
     }
@@ -76,8 +83,15 @@ impl Session {
         if !told_to_stop {
             return; // the sidecar goes down: the next one stops it
         }
-        self.stop(before.as_ref()).await;
-        self.collect(before.as_ref()).await;
+        let was_asked = self.wanted.taken_up || self.talk.facts().sent.is_some();
+        if was_asked {
+            self.end(before.as_ref()).await;
+        }
+    }
+
+    async fn end(&self, before: Option<&Listing>) {
+        self.stop(before).await;
+        self.collect(before).await;
     }
 
     fn enter(&self, phase: Phase) {
@@ -91,7 +105,7 @@ impl Session {
     }
 
     async fn start(&self, kind: Kind, told: &watch::Receiver<Told>) {
-        let mut begun = self.wanted.begun;
+        let mut begun = self.wanted.begun.max(told.borrow().begun); // who it is may have taken a while
         if !kind.takes_a_delay() {
             let ahead = self.wanted.call_iterations.max(LEAST_AHEAD);
             let is_near = |told: &Told| told.stop || told.begun.saturating_add(ahead) >= self.wanted.first_iteration;
@@ -123,7 +137,8 @@ impl Session {
         let Wanted { first_iteration, max_iterations, .. } = self.wanted;
         let is_past = max_iterations > 0 && begun >= first_iteration.saturating_add(max_iterations - 1);
         if is_past || told.borrow().stop {
-            let problem = "it was not sent: the window had passed before the engine could be asked".to_owned();
+            let problem =
+                "it was not sent: the window was over, or called off, before the engine could be asked".to_owned();
             return NativeCall { status: None, duration_ms: 0, problem: Some(problem) };
         }
         let body = kind.start_body(&self.wanted, begun);

@@ -276,6 +276,53 @@ fn iterations_that_its_trace_has_beside_the_window_are_counted() {
     assert_eq!((number(&found["before"]), number(&found["lacking"])), (2, 4), "{capture:#}");
     assert_eq!((&capture["native"]["exact"], &capture["complete"]), (&false.into(), &false.into()), "{capture:#}");
     assert!(missing(&capture).contains("has 0 of the window's 4 iterations"), "{capture:#}");
+    let other = 1 - number(&found["rank"]);
+    let lacks = missing(&capture).contains("no file of the engine's own profiler shows its iterations");
+    assert!(lacks && missing(&capture).contains(&format!("rank {other} of")), "{capture:#}");
+}
+
+#[test]
+fn a_held_capture_that_a_killed_sidecar_leaves_behind_stops_nobody() {
+    let place = Place::new();
+    let (_engine, http) = (engine(&place), native(&place, Stop::Writes));
+    let first = sidecar(&place, &http, &["--lease-ms", "1000"]);
+    let id = id(&first.start_profile(r#"{"profiler": "engine", "hold_ms": 60000}"#));
+    first.kill();
+    let next = sidecar(&place, &http, &[]);
+    let capture = next.finished(&id);
+    let (state, native) = (&capture["state"], &capture["native"]["state"]);
+    assert_eq!((state, native), (&"cancelled".into(), &"unused".into()), "{capture:#}");
+    assert_eq!(http.posts(), [""; 0]);
+}
+
+#[test]
+fn a_sidecar_that_takes_over_sends_the_stop_even_to_an_engine_that_does_not_say_who_it_is() {
+    let place = Place::new();
+    let (_engine, http) = (engine(&place), native(&place, Stop::Writes));
+    let first = sidecar(&place, &http, &["--lease-ms", "1000"]);
+    let id = id(&first.start_profile(r#"{"profiler": "engine"}"#));
+    first.in_state(&id, "recording");
+    native_is(&first, &id, "on");
+    first.kill();
+    http.hides(true);
+    let next = sidecar(&place, &http, &[]);
+    let capture = next.finished(&id);
+    assert_eq!(http.posts().last().unwrap(), "stop");
+    assert!(missing(&capture).contains("does not say which engine it is"), "{capture:#}");
+}
+
+#[test]
+fn a_sidecar_in_front_of_an_engine_is_not_taken_for_it() {
+    let (place, other) = (Place::new(), Place::new());
+    let (_engine, http) = (engine(&place), native(&place, Stop::Writes));
+    let front = Sidecar::start(&place, &["--upstream", &http.flags()[1]]);
+    front.attached(2);
+    let asks = Sidecar::start(&other, &["--engine-url", &format!("http://{}", front.address())]);
+    eventually("the sidecar to be told apart", || {
+        let engine = &asks.get("/stepscope/v1/capabilities").ok()["profilers"]["engine"];
+        (engine["available"] == false && engine.to_string().contains("is a stepscope sidecar")).then_some(())
+    });
+    assert_eq!(front.get("/stepscope/v1/captures").ok()["total"], 0);
 }
 
 #[test]

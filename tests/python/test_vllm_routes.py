@@ -220,7 +220,15 @@ class Routes(unittest.IsolatedAsyncioTestCase):
     async def test_only_posts_are_handed_on(self):
         stands = await self.upstream(OK)
         await self.server()
-        self.assertEqual((await self.call("/start_profile", method="GET"))[0], 405)
+        status, _, headers = await self.call("/start_profile", method="GET")
+        self.assertEqual((status, headers["allow"]), (405, "POST"))
+        self.assertEqual(stands.asked, [])
+
+    async def test_a_sidecar_that_looks_for_vllms_own_profiler_finds_none(self):
+        stands = await self.upstream(OK)
+        await self.server(api_key=["one"])
+        for method in ("GET", "POST"):
+            await self.error(404, "not enabled", "/start_profile", method=method, user_agent="stepscope-serve/0.1.0")
         self.assertEqual(stands.asked, [])
 
     async def test_settings_that_make_no_sense_are_said_to_whoever_calls(self):

@@ -28,6 +28,7 @@ struct State {
     starts: VecDeque<u16>,
     stop: Stop,
     released: bool,
+    hides: bool,
     session: Option<String>,
     sessions: u32,
     log: Vec<String>,
@@ -53,6 +54,7 @@ impl EngineHttp {
             starts: VecDeque::new(),
             stop,
             released: false,
+            hides: false,
             session: None,
             sessions: 0,
             log: Vec::new(),
@@ -89,6 +91,11 @@ impl EngineHttp {
     /// Lets a stop that waits go on.
     pub fn release(&self) {
         self.state.lock().unwrap().released = true;
+    }
+
+    /// From now on it does not say who it is.
+    pub fn hides(&self, hides: bool) {
+        self.state.lock().unwrap().hides = hides;
     }
 
     /// What was posted to it: `start BODY` or `stop`.
@@ -136,7 +143,7 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>, folder: &Path, profiles: 
         let body = String::from_utf8(body).unwrap();
         let words: Vec<&str> = line.split_whitespace().take(2).collect();
         let (status, text) = match words[..] {
-            ["GET", "/version"] => (200, r#"{"version":"0.32.0"}"#.to_owned()),
+            ["GET", "/version"] if !state.lock().unwrap().hides => (200, r#"{"version":"0.32.0"}"#.to_owned()),
             [_, "/start_profile" | "/stop_profile"] if !profiles => (404, r#"{"detail":"Not Found"}"#.into()),
             ["GET", "/start_profile"] => (405, r#"{"detail":"Method Not Allowed"}"#.into()),
             ["POST", "/start_profile"] => start(state, &body),

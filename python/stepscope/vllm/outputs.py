@@ -103,8 +103,12 @@ def _calls():
     """What begins and ends a call's span; None as long as this process has not joined."""
     if plugin.native is None:
         return None
-    section = plugin.native.Section("process_outputs", CATEGORY, DETAIL, "outputs")
-    return section.begin, section.end, section.failed
+    try:
+        section = plugin.native.Section("process_outputs", CATEGORY, DETAIL, "outputs")
+        return section.begin, section.end, section.failed
+    except Exception as error:
+        plugin.problem("process_outputs", error)
+        return None
 
 
 def _aborts(request_ids, finished: dict):

@@ -34,7 +34,9 @@ ROOM = 16
 #: A caller's headers that the sidecar gets to see: what the body is, and whether a web page of somebody else asks.
 PASSED_ON = ("content-type", "origin", "sec-fetch-site")
 #: The sidecar's that the caller gets to see.
-PASSED_BACK = ("content-type", "retry-after")
+PASSED_BACK = ("allow", "content-type", "retry-after")
+#: How a sidecar calls itself that looks for vLLM's own profiler here: ours would send the call back to it.
+SIDECAR = "stepscope-serve/"
 
 
 class Refused(Exception):
@@ -81,7 +83,7 @@ class Routes:
         given = getattr(arguments, "api_key", None) or [os.environ.get("VLLM_API_KEY")]
         self.keys = [key.encode() for key in given if key]
         for path in PATHS:
-            app.router.routes.append(Route(path, self._endpoint, methods=["POST"], include_in_schema=False))
+            app.router.routes.append(Route(path, self._endpoint, methods=["GET", "POST"], include_in_schema=False))
 
     async def _endpoint(self, request):
         from starlette.responses import Response
@@ -93,6 +95,10 @@ class Routes:
     async def answer(self, request) -> Answer:
         """What the caller gets; ``request`` is Starlette's."""
         try:
+            if request.headers.get("user-agent", "").startswith(SIDECAR):
+                raise Refused(404, "NotFoundError", "vLLM's own profiler is not enabled, and ours is at the sidecar that asks")
+            if request.method != "POST":
+                raise Refused(405, "MethodNotAllowedError", "POST it")
             if self.keys and not self._brings_key(request.headers.get("authorization", "")):
                 raise Refused(401, "UnauthorizedError", "this server asks for its API key: send `Authorization: Bearer <key>`")
             if self.running >= ROOM:
@@ -151,4 +157,5 @@ def _error(status: int, kind: str, message: str) -> Answer:
     from json import dumps
 
     error = {"message": message, "type": kind, "param": None, "code": status}
-    return Answer(status, {"content-type": "application/json"}, dumps({"error": error}).encode())
+    headers = {"content-type": "application/json", **({"allow": "POST"} if status == 405 else {})}
+    return Answer(status, headers, dumps({"error": error}).encode())

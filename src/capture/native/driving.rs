@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::port::{Native, Phase, Talk, Told, Wanted};
 use crate::capture::manifest::{Complete, Manifest, NativeReport};
-use crate::capture::session::{Group, Session};
+use crate::capture::session::{Group, Phase as RankPhase, Session};
 
 /// How far in front of the window the engine is asked at the latest, of a group that runs: a call takes it that long. And
 /// for how long a group has to be quiet so that it is not taken for one that runs.
@@ -67,6 +67,9 @@ impl Driving {
         else {
             return Self::nobody();
         };
+        if manifest.held {
+            return Self::at(Stage::Unused(None), manifest); // nothing was asked for it
+        }
         let Some(native) = native else {
             let words =
                 "this sidecar knows no --engine-url: the engine's profiler may still be on, POST its /stop_profile";
@@ -122,7 +125,8 @@ impl Driving {
             Stage::Waiting(_) if is_over => {
                 let words = "it was not asked: the window had passed before the sidecar came to it; start again, with a \
                              larger delay_iterations, and leave the sidecar a core";
-                self.stage = Stage::Unused((!session.is_cancelled()).then(|| words.into()));
+                let has_closed = session.ranks.iter().any(|rank| rank.phase == RankPhase::Closed);
+                self.stage = Stage::Unused(has_closed.then(|| words.into()));
             }
             Stage::Waiting(native) => {
                 let rate = rates.first().copied().unwrap_or(0.0);

@@ -193,6 +193,18 @@ fn compare(
     if report.found.is_empty() {
         return Err("no file of the engine's profiler names the engine's iterations".into());
     }
+    // Another engine's profiler was not asked.
+    let is_found =
+        |lane: &Lane| report.found.iter().any(|f| (&f.job, &f.group, f.rank) == (&lane.job, &lane.group, lane.rank));
+    let is_asked = |lane: &&Lane| report.found.iter().any(|found| found.job == lane.job);
+    for lane in lanes.iter().filter(is_asked).filter(|lane| !is_found(lane)) {
+        let words = format!(
+            "rank {} of group {} of job {}: no file of the engine's own profiler shows its iterations",
+            lane.rank, lane.group, lane.job
+        );
+        differences.push(words.clone());
+        missing.push(words);
+    }
     Ok(differences)
 }
 
