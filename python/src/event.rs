@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 use crate::table::{self, Argument, Event, NONE};
 use crate::texts;
+use crate::values;
 
 /// An event, but for its arguments.
 pub(crate) struct Told {
@@ -120,6 +121,9 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Number {
     type Error = Infallible;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> Result<Self, Self::Error> {
+        if !values::is_number(&object) {
+            return Ok(Self(NONE));
+        }
         if let Ok(number) = object.extract::<u64>() {
             return Ok(Self(number));
         }

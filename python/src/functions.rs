@@ -134,7 +134,7 @@ pub(crate) fn iterate<'py>(
     keywords: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyAny>> {
     if (table::current().step_begin)() != 0 {
-        inside.call0()?;
+        inside.call0().inspect_err(|_| (table::current().step_end)())?;
     }
     let result = function.call(arguments, Some(keywords).filter(|keywords| !keywords.is_empty()));
     (table::current().step_end)();

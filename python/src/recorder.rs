@@ -13,7 +13,7 @@ use crate::said;
 use crate::table::{self, NONE, Request, shape};
 use crate::texts;
 use crate::tracks;
-use crate::values::Arguments;
+use crate::values::{self, Arguments};
 
 /// What can happen to a request; its number is its place, from 1 on.
 const MOMENTS: [&str; 8] =
@@ -116,7 +116,9 @@ impl Instant {
         let (begin, track) = ((table::current().now)(), tracks::number(py, None, recording()));
         let Self { name, category, level: Level(level) } = *self;
         let told = Told { shape: shape::INSTANT, level, begin, track, name, category, ..Told::NOTHING };
-        tell_with(told, arguments.and_then(|arguments| arguments.cast::<PyDict>().ok()));
+        // The caller's own, which may be changed while a value says what it is.
+        let arguments = arguments.and_then(|arguments| arguments.cast::<PyDict>().ok()?.copy().ok());
+        tell_with(told, arguments.as_ref());
     }
 }
 
@@ -124,7 +126,8 @@ impl Instant {
 fn tell_counter(name: u64, category: u64, level: u32, value: &Bound<'_, PyAny>) {
     // A whole number is read at once; to read it as a float, Python makes one.
     let whole = value.cast_exact::<PyInt>().ok().and_then(|number| number.extract::<i64>().ok());
-    if let Some(value) = whole.map(|number| number as f64).or_else(|| value.extract().ok()) {
+    let other = || values::is_number(value).then(|| value.extract().ok()).flatten();
+    if let Some(value) = whole.map(|number| number as f64).or_else(other) {
         Told { shape: shape::COUNTER, level, name, category, value, ..Told::NOTHING }.tell(&[]);
     }
 }
@@ -243,7 +246,12 @@ pub(crate) fn moments(
 }
 
 pub(crate) fn with_id(id: &Bound<'_, PyAny>, f: impl FnOnce(&[u8], u64)) {
-    said::text_of(id, |id| f(id, (table::current().request_number)(id.as_ptr().cast(), id.len())));
+    let number_of = |id: &[u8]| (table::current().request_number)(id.as_ptr().cast(), id.len());
+    said::text_of(id, |told| match said::whole(id, told) {
+        // Told is its beginning, and what tells two of them apart may be their ends.
+        Some(whole) => f(told, number_of(whole.as_bytes())),
+        None => f(told, number_of(told)),
+    });
 }
 
 fn tell_request(number: u64, id: Option<&[u8]>, moment: u32, at: u64, iteration: u64, tokens: [u32; 3]) {

@@ -3,6 +3,8 @@
 //! Containers, arrays and what has no text of its own are told by their type: to spell them out may take for ever, or wait for a
 //! device. Texts are cut to [`TEXT_BYTES`] and then end in an ellipsis. Nothing here raises.
 
+use std::borrow::Cow;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFrozenSet, PyInt, PyList, PySet, PySlice, PyString, PyTuple, PyType};
 
@@ -22,6 +24,12 @@ pub(crate) fn text_of<T>(value: &Bound<'_, PyAny>, f: impl FnOnce(&[u8]) -> T) -
         Some(text) => cut(&text, f),
         None => f(about(value).as_bytes()),
     }
+}
+
+/// The whole of a text of which only this beginning was passed on.
+pub(crate) fn whole<'a>(value: &'a Bound<'_, PyAny>, told: &[u8]) -> Option<Cow<'a, str>> {
+    let text = value.cast::<PyString>().ok().filter(|_| told.ends_with(MARK.as_bytes()))?;
+    Some(text.to_string_lossy()).filter(|text| text.as_bytes() != told)
 }
 
 /// What `str` makes of it, where that is not the long way of showing an object.
@@ -55,8 +63,8 @@ fn about(value: &Bound<'_, PyAny>) -> String {
         || value.is_exact_instance_of::<PySet>()
         || value.is_exact_instance_of::<PyFrozenSet>()
         || value.is_exact_instance_of::<PyBytes>();
-    match value.len() {
-        Ok(length) if is_plain => format!("{name} of {length}"),
+    match is_plain.then(|| value.len()) {
+        Some(Ok(length)) => format!("{name} of {length}"),
         _ => name.chars().take(TEXT_BYTES / 4).collect(),
     }
 }

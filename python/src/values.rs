@@ -87,6 +87,13 @@ fn number(value: &Bound<'_, PyAny>) -> Option<(u32, u64, u32)> {
     value.extract::<f64>().ok().map(|number| (argument::NUMBER, number.to_bits(), 0))
 }
 
+/// A number of Python's or of another library's. Whatever else can be made a number is not: to read a tensor, its device is
+/// waited for.
+pub(crate) fn is_number(value: &Bound<'_, PyAny>) -> bool {
+    let is_pythons = value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>();
+    is_pythons || !value.is_none() && is_foreign_number(value)
+}
+
 /// A scalar of NumPy's, say; no array, whose one number may still be computed on a device.
 fn is_foreign_number(value: &Bound<'_, PyAny>) -> bool {
     let kind = value.get_type();

@@ -40,8 +40,8 @@ class _Finder:
         return None
 
     def executed(self, module):
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        # In a list of its own: a thread that goes through the old one would skip a finder.
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
         try:
             self.loaded(module)
         except Exception as error:

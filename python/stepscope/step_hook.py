@@ -36,12 +36,18 @@ def patch(module, name: str, target: str) -> None:
     holder = module
     for part in holders:
         holder = getattr(holder, part)
+    if not (inspect.ismodule(holder) or inspect.isclass(holder)):
+        raise TypeError(f"{'.'.join(holders)} is an object: name its class, as in module:Class.method")
     raw = inspect.getattr_static(holder, last)
+    if inspect.isclass(raw):
+        raise TypeError(f"{name} is a class: name one of its methods, as in module:Class.method")
     source = _wrap.Source(f"hook {target}", engine=_engine(module.__name__), flags=_wrap.NO_BATCH)
     if isinstance(raw, (staticmethod, classmethod)):
         wrapped = type(raw)(_wrap.wrap(raw.__func__, source))
     elif callable(raw):
         wrapped = _wrap.wrap(raw, source)
+        if inspect.isclass(holder) and not hasattr(type(raw), "__get__"):
+            wrapped = staticmethod(wrapped)  # as before, it is called without the instance
     else:
         raise TypeError(f"{name} is a {type(raw).__name__}, not a function")
     setattr(holder, last, wrapped)

@@ -256,6 +256,36 @@ print([(event["name"][:3], len(event["name"].encode()), len(event["arguments"]),
         )
         self.assertEqual(eval(out[3]), [("man", 4, 16, None), ("xxx", 240, 0, None), ("7", 1, 0, "8"), ("Non", 4, 0, None)])
 
+    def test_what_is_told_by_a_dictionary_that_changes_meanwhile_and_numbers_of_a_device_cost_nothing(self):
+        out = self.recorded("""
+class Changes:
+    def __str__(self): values["more"] = values["other"] = 1; return "said"
+class Tensor:
+    def __len__(self): raise TypeError("0-d")
+    def __index__(self): raise SystemExit("waited")
+    def __float__(self): raise SystemExit("waited")
+class Scalar:
+    def __float__(self): return 1.5
+seen.start()
+values = {"a": Changes(), "b": 2}
+stepscope.Instant("i").tell(values)
+for value in (Tensor(), Scalar(), 3, None, "4"): stepscope.counter("c", value); stepscope.Counter("d").set(value)
+stepscope.duration("d", host_ns=Tensor(), device_ns=Scalar())
+instant, *rest = seen.events()
+print(instant["arguments"], [event["end"] for event in rest if event["shape"] == "counter"])
+""")
+        self.assertEqual(out, ["{'a': 'said', 'b': 2} [1.5, 1.5, 3.0, 3.0]"])
+
+    def test_requests_whose_long_ids_differ_at_their_ends_are_two(self):
+        out = self.recorded("""
+seen.start()
+for end in "ab": stepscope.request("x" * 300 + end, "arrived")
+stepscope.served(1, {"x" * 300 + "a": 1, "x" * 300 + "b": 2})
+first, second, served = seen.drain()
+print(first["request"] != second["request"], served["tokens"] == {first["request"]: 1, second["request"]: 2}, len(first["id"]))
+""")
+        self.assertEqual(out, ["True True 238"])
+
     def test_a_span_that_raises_says_so_and_lets_it_through(self):
         out = self.recorded("""
 seen.start()

@@ -46,6 +46,7 @@ class Hook(support.Case):
             ("Engine.still", "toy_engine.Engine().still(5), toy_engine.Engine.still(5)", "[5, 5]"),
             ("Engine.shared", "toy_engine.Child.shared(1)", "[('Child', 1)]"),
             ("Engine.alone", "toy_engine.Engine().alone()", "['alone']"),
+            ("Engine.partial", "toy_engine.Engine().partial(), toy_engine.Engine.partial()", "[8, 8]"),
         ):
             with self.subTest(target):
                 out = self.python(f"import toy_engine; print([{call}])", STEPSCOPE_STEP=f"toy_engine:{target}")
@@ -177,6 +178,8 @@ class Hook(support.Case):
             ("toy_engine:Engine.missing", "missing"),
             ("toy_engine:number", "not a function"),
             ("toy_engine:Engine.stream", "generator"),
+            ("toy_engine:Engine", "is a class"),
+            ("toy_engine:made.step", "made is an object"),
             ("toy_engine", "expected module:function"),
         ):
             with self.subTest(target):

@@ -118,6 +118,19 @@ except ValueError as error: print(error.args)
         self.assertEqual(out, ["('mine',)", "('sampling',)"])
         self.assertEqual(self.verbs, STEP * 2)
 
+    def test_a_signal_that_comes_while_a_batch_is_counted_reaches_the_worker_and_the_iteration_has_ended(self):
+        out = self.run_engine("""
+def exits(scheduled): raise SystemExit(5)
+from vllm.v1 import utils
+utils.compute_iteration_details = exits
+w = rank()
+try: w.execute_model(scheduled(5))
+except SystemExit as error: print("exit", error.code)
+print(plugin.plugin.problems)
+""")
+        self.assertEqual(out, ["exit 5", "{}"])
+        self.assertEqual(self.verbs, ["begin", "end"])
+
     def test_an_empty_step_and_warm_up_are_none_and_a_dummy_batch_is_one(self):
         self.run_engine("""
 w = rank()

@@ -182,6 +182,45 @@ print([record["moment"] for record in seen.drain() if record["kind"] == "request
 """)
         self.assertEqual(out, ["True", str(["preempted", "scheduled"] * 3)])
 
+    def test_a_prompt_that_is_streamed_in_parts_is_one_request_that_does_not_grow_and_finishes(self):
+        out = self.engine("""
+s = engine(slots=1)
+seen = segment.own()
+seen.start()
+def part(name="a", **more): return Request(name, output_tokens=1, **more)
+s.add_request(part(resumable=True)); s.add_request(part("aborted", resumable=True))
+step(s)
+request = s.requests["a"]
+for _ in range(100):
+    step(s); s.add_request(part(resumable=True))
+step(s)
+print(len(request._stepscope_life.moments))
+s.add_request(part())
+s.finish_requests("aborted", RequestStatus.FINISHED_ABORTED)
+told = lives(seen.drain())
+print(words(told["a"]), "|", words(told["aborted"]), "|", s.requests, s._stepscope_watch.awaiting)
+""")
+        self.assertEqual(out, ["8", f"{WHOLE} | {WHOLE.replace('finished', 'aborted').replace(' last_token', '')} | {{}} {{}}"])
+
+    def test_a_new_capture_is_told_of_a_long_queue_bit_by_bit_and_of_each_request_once(self):
+        out = self.engine("""
+s = engine(slots=2)
+seen = segment.own()
+for n in range(1000): s.add_request(Request(f"r{n}", output_tokens=3))
+step(s)
+seen.start()
+counts, records = [], []
+for _ in range(6):
+    step(s)
+    records += seen.drain()
+    counts.append(len(lives(records)))
+told = lives(records)
+print(counts, {words(told[name]) for name in told} - {"arrived queued"} == {WHOLE, WHOLE.rpartition(" last")[0]}, s._stepscope_watch.untold)
+seen.stop(); step(s); seen.start(); step(s); seen.stop(); step(s)
+print(s._stepscope_watch.untold)
+""".replace("WHOLE", repr(WHOLE)))
+        self.assertEqual(out, ["[256, 512, 768, 1000, 1000, 1000] True []", "[]"])
+
     def test_while_nobody_captures_a_step_tells_nothing_and_keeps_nothing(self):
         out = self.engine("""
 s = engine()

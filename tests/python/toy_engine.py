@@ -1,6 +1,7 @@
 """An engine of three kinds of steps, whose code knows nothing of Stepscope."""
 
 import asyncio
+import functools
 
 __version__ = "7.1"
 seen = []
@@ -33,9 +34,15 @@ class Engine:
     def stream(self):
         yield 1
 
+    #: No descriptor before Python 3.14: it is called without the instance.
+    partial = functools.partial(lambda work=4: work * 2)
+
 
 class Child(Engine):
     pass
+
+
+made = Engine()
 
 
 def step(work):

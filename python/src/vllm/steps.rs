@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyo3::exceptions::PyAttributeError;
+use pyo3::exceptions::{PyAttributeError, PyException};
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyInt, PyList};
@@ -36,34 +36,36 @@ impl Steps {
         Self { count, stream, problem, serves, open: AtomicBool::new(false) }
     }
 
-    /// Before each `execute_model`: whether this batch is an iteration, which has begun then.
-    fn begin(&self, scheduled: &Bound<'_, PyAny>) -> bool {
+    /// Before each `execute_model`: whether this batch is an iteration, which has begun then. Raises what is no error, such as the
+    /// SystemExit by which vLLM ends a worker that was sent a signal; the iteration has ended then.
+    fn begin(&self, scheduled: &Bound<'_, PyAny>) -> PyResult<bool> {
         let total = scheduled.getattr(intern!(scheduled.py(), "total_num_scheduled_tokens"));
         let total = match total.and_then(|total| total.extract::<i64>()) {
             Ok(total) => total,
             Err(error) => {
-                self.went_wrong(scheduled.py(), "execute_model", error);
-                return false;
+                self.went_wrong(scheduled.py(), "execute_model", error)?;
+                return Ok(false);
             }
         };
         if total <= 0 {
-            return false;
+            return Ok(false);
         }
         self.open.store(true, Ordering::Relaxed);
         let iteration = (table::current().step_begin)();
         if iteration != 0 {
-            self.tell(scheduled, iteration, total);
+            self.tell(scheduled, iteration, total).inspect_err(|_| self.end())?;
         }
-        true
+        Ok(true)
     }
 
     /// A dummy batch begins.
-    fn begin_dummy(&self, py: Python<'_>) {
+    fn begin_dummy(&self, py: Python<'_>) -> PyResult<()> {
         self.open.store(true, Ordering::Relaxed);
         if (table::current().step_begin)() != 0 {
             (table::current().step_batch)(0, 0, 0, 0, DUMMY);
-            self.tell_stream(py);
+            self.tell_stream(py).inspect_err(|_| self.end())?;
         }
+        Ok(())
     }
 
     /// The iteration that has begun ends, if one has.
@@ -76,13 +78,12 @@ impl Steps {
 }
 
 impl Steps {
-    fn tell(&self, scheduled: &Bound<'_, PyAny>, iteration: u64, total: i64) {
+    fn tell(&self, scheduled: &Bound<'_, PyAny>, iteration: u64, total: i64) -> PyResult<()> {
         let py = scheduled.py();
         if let Err(error) = self.tell_batch(scheduled, iteration, total) {
-            self.went_wrong(py, "execute_model", error);
-            return;
+            return self.went_wrong(py, "execute_model", error);
         }
-        self.tell_stream(py); // last, so that nothing of ours lies between it and the work
+        self.tell_stream(py) // last, so that nothing of ours lies between it and the work
     }
 
     fn tell_batch(&self, scheduled: &Bound<'_, PyAny>, iteration: u64, total: i64) -> PyResult<()> {
@@ -99,24 +100,31 @@ impl Steps {
         if self.serves {
             match tokens {
                 Ok(tokens) => served::tell(iteration, &tokens),
-                Err(error) => self.went_wrong(scheduled.py(), "requests of an iteration", error),
+                Err(error) => self.went_wrong(scheduled.py(), "requests of an iteration", error)?,
             }
         }
         Ok(())
     }
 
-    fn tell_stream(&self, py: Python<'_>) {
-        if let Some(stream) = &self.stream
-            && let Err(error) = stream.bind(py).call0()
-        {
-            self.went_wrong(py, "time on the device", error);
+    fn tell_stream(&self, py: Python<'_>) -> PyResult<()> {
+        match self.stream.as_ref().map(|stream| stream.bind(py).call0()) {
+            Some(Err(error)) => self.went_wrong(py, "time on the device", error),
+            _ => Ok(()),
         }
     }
 
+    /// Passes on what is no error.
     #[cold]
-    fn went_wrong(&self, py: Python<'_>, place: &str, error: PyErr) {
-        // It only counts and logs: if that fails too, there is nobody left to tell.
-        let _ = self.problem.bind(py).call1((place, error.into_value(py)));
+    fn went_wrong(&self, py: Python<'_>, place: &str, error: PyErr) -> PyResult<()> {
+        let is_error = |error: &PyErr| error.is_instance_of::<PyException>(py);
+        if !is_error(&error) {
+            return Err(error);
+        }
+        match self.problem.bind(py).call1((place, error.into_value(py))) {
+            Err(error) if !is_error(&error) => Err(error),
+            // It only counts and logs: if that fails too, there is nobody left to tell.
+            _ => Ok(()),
+        }
     }
 }
 

@@ -26,6 +26,8 @@ DETAIL = 2
 ARRIVED, QUEUED, SCHEDULED, FIRST_TOKEN, PREEMPTED, LAST_TOKEN, FINISHED, ABORTED = range(1, 9)
 #: Numbers kept of one request, two per moment. One that is put back more often is told of as it happens, but not kept.
 MOST_KEPT = 64
+#: Waiting requests that a new capture is told of in front of one ``schedule``: vLLM waits meanwhile.
+SLICE = 256
 
 EXPECTED = {
     "schedule": ("self", "throttle_prefills"),
@@ -47,7 +49,7 @@ NEWS = 2
 class Life:
     """A request in flight."""
 
-    __slots__ = ("id", "prompt_tokens", "cached_tokens", "moments", "capture", "told", "skips")
+    __slots__ = ("id", "prompt_tokens", "cached_tokens", "moments", "capture", "told", "skips", "closes")
 
     def __init__(self, request):
         self.id = request.request_id
@@ -56,11 +58,13 @@ class Life:
         now = monotonic_ns()
         age_ns = int((time.time() - request.arrival_time) * 1e9)
         #: ``[moment, at, moment, at, ...]``, in order.
-        self.moments = [ARRIVED, now - max(age_ns, 0), QUEUED, now]
+        self.moments = [ARRIVED, max(now - max(age_ns, 0), 1), QUEUED, now]
         #: The capture that knows the first ``told`` of these numbers.
         self.capture = 0
         self.told = 0
         self.skips = False
+        #: A session of streamed prompts that is being closed: it has come to its end, though vLLM calls that an abort.
+        self.closes = False
 
     def add(self, moment, at):
         self.moments.append(moment)
@@ -70,7 +74,7 @@ class Life:
 class Watch:
     """What is kept of one scheduler."""
 
-    __slots__ = ("native", "course", "awaiting", "recording", "begin", "scheduled", "updates", "updated")
+    __slots__ = ("native", "course", "awaiting", "recording", "untold", "begin", "scheduled", "updates", "updated")
 
     def __init__(self, native):
         self.native = native
@@ -82,8 +86,19 @@ class Watch:
         self.recording = 0
         #: Requests that were scheduled and have no token yet, by id.
         self.awaiting = {}
+        #: Requests that a capture is still to be told of, the next one last.
+        self.untold = []
 
-    def added(self, scheduler, request):
+    def adds(self, scheduler, request):
+        """The session of streamed prompts that this is the next part of, or the end."""
+        life = getattr(scheduler.requests.get(request.request_id), "_stepscope_life", None)
+        if life is not None:
+            life.closes = not getattr(request, "resumable", True)
+        return life
+
+    def added(self, scheduler, request, session):
+        if session is not None:
+            session.closes = False
         # Not the next part of a streamed prompt: that is the request which is there already.
         if scheduler.requests.get(request.request_id) is request:
             self.course.changes()
@@ -91,11 +106,25 @@ class Watch:
             self.tell(request, life)
 
     def took_up(self, scheduler):
-        """A new capture is told of all that is in flight."""
-        for request in scheduler.requests.values():
-            life = getattr(request, "_stepscope_life", None)
-            if life is not None:
-                self.tell(request, life)
+        """A new capture is told of all that is in flight: at once of what runs, and bit by bit of what waits. What happens to one of
+        those meanwhile has it told whole."""
+        self.untold = list(scheduler.requests.values())
+        self.untold.reverse()
+        for request in scheduler.running:
+            self.tell_whole(request)
+        self.tell_some()
+
+    def tell_some(self):
+        """A slice of what a capture is to be told."""
+        if not self.recording:
+            self.untold.clear()
+        for _ in range(min(SLICE, len(self.untold))):
+            self.tell_whole(self.untold.pop())
+
+    def tell_whole(self, request):
+        life = getattr(request, "_stepscope_life", None)
+        if life is not None:
+            self.tell(request, life)
 
     def run(self, scheduler, output):
         """Some requests of a batch are new or resumed."""
@@ -113,9 +142,12 @@ class Watch:
             return
         if len(life.moments) == 4:
             life.cached_tokens = computed_tokens
-        if not request.num_output_tokens:
+        # The next part of a streamed prompt comes as a new request, and is none: its tokens are counted from 0 again.
+        has_begun = FIRST_TOKEN in life.moments[4::2]
+        if not request.num_output_tokens and not has_begun:
             self.awaiting[request_id] = request
-        self.happened(request, life, SCHEDULED, now)
+        if life.skips or life.moments[-2] in (QUEUED, PREEMPTED):
+            self.happened(request, life, SCHEDULED, now)
 
     def preempted(self, request):
         self.course.changes()
@@ -155,7 +187,7 @@ class Watch:
         now = monotonic_ns()
         if awaited is not None and request.num_output_tokens:
             life.add(FIRST_TOKEN, now)
-        if request.status.name in ("FINISHED_ABORTED", "FINISHED_ERROR"):
+        if request.status.name in ("FINISHED_ABORTED", "FINISHED_ERROR") and not life.closes:
             life.add(ABORTED, now)
         else:
             if request.num_output_tokens:
@@ -203,11 +235,16 @@ def _hooks(scheduler_class) -> dict:
             plugin.problem("scheduler", error)
 
     def hooked_add_request(self, request):
-        add(self, request)
-        watch = self._stepscope_watch
+        watch, session = self._stepscope_watch, None
         if watch is not None:
             try:
-                watch.added(self, request)
+                session = watch.adds(self, request)
+            except Exception as error:
+                plugin.problem("add_request", error)
+        add(self, request)
+        if watch is not None:
+            try:
+                watch.added(self, request, session)
             except Exception as error:
                 plugin.problem("add_request", error)
 
@@ -221,6 +258,11 @@ def _hooks(scheduler_class) -> dict:
         if recording == NEW_CAPTURE:
             try:
                 watch.took_up(self)
+            except Exception as error:
+                plugin.problem("schedule", error)
+        elif watch.untold:
+            try:
+                watch.tell_some()
             except Exception as error:
                 plugin.problem("schedule", error)
         try:

@@ -13,16 +13,19 @@ class RequestStatus(enum.IntEnum):
     FINISHED_LENGTH_CAPPED = 5
     FINISHED_ABORTED = 6
     FINISHED_ERROR = 7
+    WAITING_FOR_STREAMING_REQ = 8
 
 
 class Request:
-    def __init__(self, request_id, prompt_tokens=5, output_tokens=3, arrived_s_ago=0.0, cached_tokens=0, prefills=1):
+    def __init__(self, request_id, prompt_tokens=5, output_tokens=3, arrived_s_ago=0.0, cached_tokens=0, prefills=1,
+                 resumable=False):
         self.request_id, self.num_prompt_tokens, self.max_tokens = request_id, prompt_tokens, output_tokens
         self.num_computed_tokens = cached_tokens
         self.arrival_time = time.time() - arrived_s_ago
         self.num_output_tokens = 0
         self.prefills = prefills  # steps until its first token
         self.status = RequestStatus.WAITING
+        self.resumable = resumable  # a prompt that is streamed: more of it may come
 
 
 class Scheduler:
@@ -31,9 +34,14 @@ class Scheduler:
         self.requests, self.running, self.waiting = {}, [], []
 
     def add_request(self, request: Request) -> None:
-        if request.request_id not in self.requests:
+        existing = self.requests.get(request.request_id)
+        if existing is None:
             self.requests[request.request_id] = request
             self.waiting.append(request)
+        elif request.resumable:
+            existing.status, existing.num_output_tokens = RequestStatus.WAITING, 0
+        elif existing.status == RequestStatus.WAITING_FOR_STREAMING_REQ:
+            self.finish_requests(request.request_id, RequestStatus.FINISHED_ABORTED)
 
     def get_request_counts(self) -> tuple[int, int]:
         return len(self.running), len(self.waiting)
@@ -43,8 +51,12 @@ class Scheduler:
 
     def schedule(self, throttle_prefills: bool = False):
         new, resumed = [], set()
-        while self.waiting and len(self.running) < self.slots:
+        paused = [one for one in self.waiting if one.status == RequestStatus.WAITING_FOR_STREAMING_REQ]
+        while len(self.waiting) > len(paused) and len(self.running) < self.slots:
             request = self.waiting.pop(0)
+            if request in paused:
+                self.waiting.append(request)
+                continue
             if request.status == RequestStatus.PREEMPTED:
                 resumed.add(request.request_id)
             else:
@@ -77,7 +89,11 @@ class Scheduler:
                 continue
             request.num_output_tokens += 1
             outputs.append(request_id)
-            if request.num_output_tokens == request.max_tokens:
+            if request.num_output_tokens == request.max_tokens and request.resumable:
+                request.status = RequestStatus.WAITING_FOR_STREAMING_REQ
+                self.running.remove(request)
+                self.waiting.append(request)
+            elif request.num_output_tokens == request.max_tokens:
                 request.status = RequestStatus.FINISHED_LENGTH_CAPPED
                 self.running.remove(request)
                 self._free_request(request)
