@@ -113,6 +113,9 @@ def main():
             no_profiler(options, work, url)
             still_set(engine, sidecar, ranks)
             around_a_command(options, engine, sidecar, torch)
+            killed_before(options, engine, sidecar, segments, data, more, torch)
+        with Sidecar(options.stepscope, work, segments, data, more) as sidecar:
+            eventually("every rank is attached", lambda: len(sidecar.ranks()) == ranks, 60, sidecar.alive)
             killed(options, engine, sidecar, ranks, segments, data, more)
 
 
@@ -207,6 +210,16 @@ def still_set(engine, sidecar, ranks):
     look_at(sidecar, manifest, ranks, "after a 409")
 
 
+def iterations_of(torch, before):
+    """How many iterations each trace has that was not there before."""
+    counts = []
+    for name in sorted(set(os.listdir(torch)) - before):
+        if ".pt.trace.json" in name:
+            with (gzip.open if name.endswith(".gz") else open)(os.path.join(torch, name), "rt", encoding="utf-8") as file:
+                counts.append(len(names(json.load(file))))
+    return counts
+
+
 def around_a_command(options, engine, sidecar, torch):
     """`stepscope run` on the sidecar and on vLLM itself, which it finds out: each has the window, of its own kind."""
     out, before = os.path.join(options.work, "run"), set(os.listdir(torch))
@@ -223,15 +236,31 @@ def around_a_command(options, engine, sidecar, torch):
         check.assertEqual(said, [(0, "stepscope", 200), (1, "vllm", 200)], record)
     windows = [rank["iterations"] for capture in record["phases"][0]["captures"] for rank in capture["ranks"]]
     check.assertEqual(windows, [COUNT] * options.tensor_parallel_size, record)
-    theirs = []
-    for name in sorted(set(os.listdir(torch)) - before):
-        if ".pt.trace.json" in name:
-            with (gzip.open if name.endswith(".gz") else open)(os.path.join(torch, name), "rt", encoding="utf-8") as file:
-                theirs.append(len(names(json.load(file))))
+    theirs = iterations_of(torch, before)
     # The API server has a trace of its own, without iterations.
     check.assertEqual([count for count in theirs if count], [COUNT] * options.tensor_parallel_size, theirs)
     say(f"stepscope run: both opened within {record['phases'][0]['skew']['answers_ns'] / 1e6:.0f} ms, {COUNT} iterations in "
         f"both; vLLM's stop took {max(entry['duration_ns'] for entry in record['stops']) / 1e6:.0f} ms")
+
+
+def killed_before(options, engine, sidecar, segments, data, more, torch):
+    """A sidecar that is killed before its window: nobody is left to stop vLLM's profiler, so it does not start with the next
+    request either."""
+    sidecar.kill()
+    with Sidecar(options.stepscope, options.work, segments, os.path.join(options.work, "short"),
+                 [*more, "--lease-ms", "1000"]) as short:
+        eventually("a rank is attached", short.ranks, 60, short.alive)
+        started = short.start(profiler="engine")
+        eventually("vLLM has answered",
+                   lambda: short.get(f"captures/{started['capture_id']}")["native"]["state"] == "on", 60)
+        short.kill()
+    time.sleep(1.5)
+    before = set(os.listdir(torch))
+    engine.complete("after its lease", 6)
+    call(f"http://127.0.0.1:{engine.port}/stop_profile", {}, "POST", timeout=120)
+    # The API server has a trace of its own, without iterations.
+    check.assertEqual([count for count in iterations_of(torch, before) if count], [])
+    say("killed before its window: vLLM's profiler did not start without it")
 
 
 def killed(options, engine, sidecar, ranks, segments, data, more):
