@@ -84,6 +84,8 @@ fn every_field_is_taken_in_every_spelling() {
     for body in delays {
         assert_eq!(read(body).unwrap().begin, Some(Begin::Delay(3)), "{body}");
     }
+    let large = read(r#"{"delay_iterations":2052647653778127.0}"#).unwrap();
+    assert_eq!(large.begin, Some(Begin::Delay(2_052_647_653_778_127)));
     assert_eq!(read(r#"{"start_iteration":"12"}"#).unwrap().begin, Some(Begin::At(12)));
     for body in [r#"{"ranks":[1,0,1]}"#, r#"{"ranks":["0","1"]}"#, r#"{"ranks":"1, 0"}"#] {
         assert_eq!(read(body).unwrap().ranks, Some(vec![0, 1]), "{body}");
