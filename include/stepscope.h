@@ -213,7 +213,8 @@ typedef struct stepscope_api {
   void (*served)(uint64_t iteration, const uint64_t *requests, const uint32_t *tokens, size_t count);
 
   /* How many iterations on the first one of a window lies that the engine's own profiler is to cover too: 1 is the next one. 0:
-   * there is none, it has begun, or it will not open. For whoever starts that profiler, between two iterations. Not there if `size` ends before it. */
+   * there is none, it has begun, or it will not open. For whoever starts that profiler, between two iterations. Not there if `size` ends
+   * before it. */
   uint64_t (*until_window)(void);
 } stepscope_api;
 

@@ -142,7 +142,7 @@ pub(crate) fn iterate<'py>(
 }
 
 /// How many iterations on the first one of a window lies that the engine's own profiler is to cover too: 1 is the next one. 0:
-/// there is none, or it has begun.
+/// there is none, it has begun, or it will not open.
 #[pyfunction]
 pub(crate) fn until_window() -> u64 {
     (table::current().until_window)()

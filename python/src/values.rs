@@ -61,8 +61,7 @@ impl Arguments {
         if let Ok(number) = value.cast::<PyFloat>() {
             return (argument::NUMBER, number.value().to_bits(), 0);
         }
-        let is_number = value.is_instance_of::<PyInt>();
-        if (is_number || is_foreign_number(value))
+        if is_number(value)
             && let Some(told) = number(value)
         {
             return told;

@@ -81,7 +81,7 @@ fn largest_begun<'a>(sources: impl Iterator<Item = &'a Source>) -> u64 {
 }
 
 /// What was seen of a group while it was looked at.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
     /// Nothing ran in it and nothing began.
     idle: bool,

@@ -49,6 +49,16 @@ impl Answer {
         serde_json::from_str(&self.body).ok()
     }
 
+    /// What a sidecar sees, if one has answered `stepscope/v1/status`.
+    pub fn sidecar_status(&self) -> Option<Value> {
+        self.json().filter(|json| self.is_ok() && json["stepscope_version"].is_string())
+    }
+
+    /// Whether a sidecar has answered that asks for a token: it has our shape of an error.
+    pub fn is_closed_sidecar(&self) -> bool {
+        matches!(self.status, 401 | 403) && self.reason().is_some()
+    }
+
     /// What an answer other than 200 says, in one line.
     pub fn refusal(&self) -> String {
         let json = self.json().unwrap_or_default();

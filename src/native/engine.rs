@@ -38,7 +38,7 @@ pub(super) async fn identify(http: &Client, given: Option<Kind>) -> Result<Ident
     let version_of = |answer: &Answer| answer.json().and_then(|j| j["version"].as_str().map(str::to_owned));
     // First of all: one that stands in front of an engine passes on everything else, but for what starts a capture.
     let sidecar = ask("stepscope/v1/status").await?;
-    if sidecar.is_ok() && sidecar.json().is_some_and(|json| json["ranks"].is_array()) {
+    if sidecar.sidecar_status().is_some() || sidecar.is_closed_sidecar() {
         return Err(format!("{} is a stepscope sidecar: --engine-url is where the engine's own HTTP is", http.url()));
     }
     let info = ask("get_server_info").await?;

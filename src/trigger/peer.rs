@@ -127,10 +127,9 @@ impl Peer {
             return Ok(Ready::Engine(protocol));
         }
         let answer = self.client.get("stepscope/v1/status", patience).await?;
-        let said = answer.json().filter(|json| answer.is_ok() && json["stepscope_version"].is_string());
-        // A sidecar that asks for a token has our shape of an error. It may take a start without one all the same.
-        let closed = matches!(answer.status, 401 | 403) && answer.reason().is_some();
-        if said.is_none() && !closed {
+        let said = answer.sidecar_status();
+        // One that is closed may take a start without a token all the same.
+        if said.is_none() && !answer.is_closed_sidecar() {
             if protocol.is_some() || answer.reason().is_some() {
                 return Err(Failed::of_answer(&answer));
             }

@@ -3,12 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::engine_http::{EngineHttp, Stop, trace};
-use crate::support::{Engine, Place, Sidecar, eventually, number};
+use crate::support::{Engine, Place, Sidecar, eventually, number, stepscope};
 
 fn engine(place: &Place) -> Engine {
     Engine::start(&place.segments(), &["--iterations", "0", "--step-us", "1000"])
@@ -41,6 +42,16 @@ fn native_is(sidecar: &Sidecar, id: &str, state: &str) -> Value {
         let capture = sidecar.capture(id);
         (capture["native"]["state"] == state).then_some(capture)
     })
+}
+
+/// The capture of a sidecar that was killed with its window open and the engine's profiler on.
+fn killed_while_on(place: &Place, http: &EngineHttp) -> String {
+    let sidecar = sidecar(place, http, &["--lease-ms", "1000"]);
+    let id = id(&sidecar.start_profile(r#"{"profiler": "engine"}"#));
+    sidecar.in_state(&id, "recording");
+    native_is(&sidecar, &id, "on");
+    sidecar.kill();
+    id
 }
 
 #[test]
@@ -233,11 +244,7 @@ fn a_window_that_passed_while_the_sidecar_stood_still_says_that_the_engine_was_n
 fn a_sidecar_that_is_killed_leaves_the_stop_and_the_files_to_the_next_one() {
     let place = Place::new();
     let (_engine, http) = (engine(&place), native(&place, Stop::Writes));
-    let first = sidecar(&place, &http, &["--lease-ms", "1000"]);
-    let id = id(&first.start_profile(r#"{"profiler": "engine"}"#));
-    first.in_state(&id, "recording");
-    native_is(&first, &id, "on");
-    first.kill();
+    let id = killed_while_on(&place, &http);
     assert_eq!(http.posts().len(), 1, "{:?}", http.posts());
     let next = sidecar(&place, &http, &[]);
     let capture = next.finished(&id);
@@ -299,11 +306,7 @@ fn a_held_capture_that_a_killed_sidecar_leaves_behind_stops_nobody() {
 fn a_sidecar_that_takes_over_sends_the_stop_even_to_an_engine_that_does_not_say_who_it_is() {
     let place = Place::new();
     let (_engine, http) = (engine(&place), native(&place, Stop::Writes));
-    let first = sidecar(&place, &http, &["--lease-ms", "1000"]);
-    let id = id(&first.start_profile(r#"{"profiler": "engine"}"#));
-    first.in_state(&id, "recording");
-    native_is(&first, &id, "on");
-    first.kill();
+    let id = killed_while_on(&place, &http);
     http.hides(true);
     let next = sidecar(&place, &http, &[]);
     let capture = next.finished(&id);
@@ -311,17 +314,31 @@ fn a_sidecar_that_takes_over_sends_the_stop_even_to_an_engine_that_does_not_say_
     assert!(missing(&capture).contains("does not say which engine it is"), "{capture:#}");
 }
 
-#[test]
-fn a_sidecar_in_front_of_an_engine_is_not_taken_for_it() {
-    let (place, other) = (Place::new(), Place::new());
-    let (_engine, http) = (engine(&place), native(&place, Stop::Writes));
-    let front = Sidecar::start(&place, &["--upstream", &http.flags()[1]]);
-    front.attached(2);
-    let asks = Sidecar::start(&other, &["--engine-url", &format!("http://{}", front.address())]);
+/// Another sidecar whose engine it is said to be finds out that it is none.
+fn is_no_engine(sidecar: &Sidecar) {
+    let place = Place::new();
+    let asks = Sidecar::start(&place, &["--engine-url", &format!("http://{}", sidecar.address())]);
     eventually("the sidecar to be told apart", || {
         let engine = &asks.get("/stepscope/v1/capabilities").ok()["profilers"]["engine"];
         (engine["available"] == false && engine.to_string().contains("is a stepscope sidecar")).then_some(())
     });
+}
+
+#[test]
+fn a_sidecar_that_asks_for_a_token_is_not_taken_for_an_engine() {
+    let place = Place::new();
+    let mut closed = Command::new(stepscope());
+    closed.env("STEPSCOPE_TOKEN", "hush-hush");
+    is_no_engine(&Sidecar::start_through(closed, &place.segments(), &place.data(), &[]));
+}
+
+#[test]
+fn a_sidecar_in_front_of_an_engine_is_not_taken_for_it() {
+    let place = Place::new();
+    let (_engine, http) = (engine(&place), native(&place, Stop::Writes));
+    let front = Sidecar::start(&place, &["--upstream", &http.flags()[1]]);
+    front.attached(2);
+    is_no_engine(&front);
     assert_eq!(front.get("/stepscope/v1/captures").ok()["total"], 0);
 }
 

@@ -113,7 +113,7 @@ def main():
             no_profiler(options, work, url)
             still_set(engine, sidecar, ranks)
             around_a_command(options, engine, sidecar, torch)
-            killed_before(options, engine, sidecar, segments, data, more, torch)
+            killed_before(options, engine, sidecar, segments, more, torch)
         with Sidecar(options.stepscope, work, segments, data, more) as sidecar:
             eventually("every rank is attached", lambda: len(sidecar.ranks()) == ranks, 60, sidecar.alive)
             killed(options, engine, sidecar, ranks, segments, data, more)
@@ -243,7 +243,7 @@ def around_a_command(options, engine, sidecar, torch):
         f"both; vLLM's stop took {max(entry['duration_ns'] for entry in record['stops']) / 1e6:.0f} ms")
 
 
-def killed_before(options, engine, sidecar, segments, data, more, torch):
+def killed_before(options, engine, sidecar, segments, more, torch):
     """A sidecar that is killed before its window: nobody is left to stop vLLM's profiler, so it does not start with the next
     request either."""
     sidecar.kill()

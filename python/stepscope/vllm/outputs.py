@@ -6,11 +6,10 @@ behind it, and one more in front for each of several answers. That id is told he
 A stop string is found in here: to the engine core such a request is aborted. So it is here that it is said to be finished.
 """
 
-import time
 from time import monotonic_ns
 
 from stepscope._parameters import maker, parameters_of, take_defaults
-from stepscope.vllm.scheduler import FINISHED, LAST_TOKEN
+from stepscope.vllm.scheduler import FINISHED, LAST_TOKEN, arrived_ns
 from stepscope.vllm.state import check, plugin
 
 MODULE = "vllm.v1.engine.output_processor"
@@ -121,12 +120,11 @@ def _aborts(request_ids, finished: dict):
 
 
 def _arrived(native, request):
-    age_ns = int((time.time() - request.arrival_time) * 1e9)
     prompt = request.prompt_token_ids
     native.request(
         request.request_id,
         "arrived",
-        at_ns=monotonic_ns() - max(age_ns, 0),
+        at_ns=arrived_ns(request, monotonic_ns()),
         prompt_tokens=0 if prompt is None else len(prompt),
     )
 

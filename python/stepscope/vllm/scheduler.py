@@ -46,6 +46,12 @@ NEW_CAPTURE = 2
 NEWS = 2
 
 
+def arrived_ns(request, now: int) -> int:
+    """When a request arrived, by the monotonic clock. It may seem to have been before that clock began."""
+    age_ns = int((time.time() - request.arrival_time) * 1e9)
+    return max(now - max(age_ns, 0), 1)
+
+
 class Life:
     """A request in flight."""
 
@@ -56,9 +62,8 @@ class Life:
         self.prompt_tokens = request.num_prompt_tokens
         self.cached_tokens = 0
         now = monotonic_ns()
-        age_ns = int((time.time() - request.arrival_time) * 1e9)
         #: ``[moment, at, moment, at, ...]``, in order.
-        self.moments = [ARRIVED, max(now - max(age_ns, 0), 1), QUEUED, now]
+        self.moments = [ARRIVED, arrived_ns(request, now), QUEUED, now]
         #: The capture that knows the first ``told`` of these numbers.
         self.capture = 0
         self.told = 0
@@ -105,18 +110,15 @@ class Watch:
             life = request._stepscope_life = Life(request)
             self.tell(request, life)
 
-    def took_up(self, scheduler):
+    def catches_up(self, scheduler):
         """A new capture is told of all that is in flight: at once of what runs, and bit by bit of what waits. What happens to one of
         those meanwhile has it told whole."""
-        self.untold = list(scheduler.requests.values())
-        self.untold.reverse()
-        for request in scheduler.running:
-            self.tell_whole(request)
-        self.tell_some()
-
-    def tell_some(self):
-        """A slice of what a capture is to be told."""
-        if not self.recording:
+        if self.recording == NEW_CAPTURE:
+            self.untold = list(scheduler.requests.values())
+            self.untold.reverse()
+            for request in scheduler.running:
+                self.tell_whole(request)
+        elif not self.recording:
             self.untold.clear()
         for _ in range(min(SLICE, len(self.untold))):
             self.tell_whole(self.untold.pop())
@@ -255,14 +257,9 @@ def _hooks(scheduler_class) -> dict:
         # Looked up first, then called: ``watch.begin()`` would search for a method.
         begin = watch.begin
         recording = watch.recording = begin()
-        if recording == NEW_CAPTURE:
+        if recording == NEW_CAPTURE or watch.untold:
             try:
-                watch.took_up(self)
-            except Exception as error:
-                plugin.problem("schedule", error)
-        elif watch.untold:
-            try:
-                watch.tell_some()
+                watch.catches_up(self)
             except Exception as error:
                 plugin.problem("schedule", error)
         try:

@@ -165,7 +165,7 @@ fn compare(
         }
         let Some((lane, covered)) = best(&lanes, artifact.rank, &shown.begins_ns) else { continue };
         let found = found(artifact.name.clone(), lane, &covered, shown.empty);
-        let who = format!("rank {} of group {} of job {}", found.rank, found.group, found.job);
+        let who = who(found.rank, &found.group, &found.job);
         if found.lacking > 0 {
             let empty = match shown.empty {
                 0 => String::new(),
@@ -198,14 +198,16 @@ fn compare(
         |lane: &Lane| report.found.iter().any(|f| (&f.job, &f.group, f.rank) == (&lane.job, &lane.group, lane.rank));
     let is_asked = |lane: &&Lane| report.found.iter().any(|found| found.job == lane.job);
     for lane in lanes.iter().filter(is_asked).filter(|lane| !is_found(lane)) {
-        let words = format!(
-            "rank {} of group {} of job {}: no file of the engine's own profiler shows its iterations",
-            lane.rank, lane.group, lane.job
-        );
+        let who = who(lane.rank, &lane.group, &lane.job);
+        let words = format!("{who}: no file of the engine's own profiler shows its iterations");
         differences.push(words.clone());
         missing.push(words);
     }
     Ok(differences)
+}
+
+fn who(rank: u32, group: &str, job: &str) -> String {
+    format!("rank {rank} of group {group} of job {job}")
 }
 
 /// The rank whose iterations these are: by its number, and then by what fits.
